@@ -1,0 +1,79 @@
+# The whole pipeline: runs -> chapters (papermill) -> claims -> book.
+# One job trains one experiment for one range of seeds; the run store makes a repeated job free.
+import os
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from sublim_utils.experiments import EXPERIMENTS, of_chapter
+
+PROFILE = config.get("profile", "laptop")
+PARAMETERS = tomllib.loads(Path("profiles.toml").read_text())[PROFILE]
+RESULTS, BUILD = f"results/{PROFILE}", f"_build/{PROFILE}"
+OUTPUT = BUILD if PROFILE == "smoke" else "."  # jupyter-book appends _build/html
+SEEDS_PER_JOB = int(config.get("seeds_per_job", 10))
+
+TOC = yaml.safe_load(Path("_toc.yml").read_text())
+FILES = [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
+CHAPTERS = [Path(f).stem for f in FILES if f.startswith("notebooks/")]
+VERDICTS = "09_verdicts"  # reads all other chapters' claims
+PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
+ENGINE = [f"sublim_utils/{m}.py" for m in
+          ("settings", "seeds", "mlp", "losses", "inputs", "teachers", "interventions", "students", "experiments")]
+PACKAGE = sorted(str(p) for p in Path("sublim_utils").glob("*") if p.is_file())
+
+
+def manifests(name):
+    """The manifests of an experiment's jobs at this profile, one a range of seeds."""
+    n = PARAMETERS["n_seeds" if EXPERIMENTS[name].tier == "main" else "n_grid_seeds"]
+    starts = range(0, n, SEEDS_PER_JOB)
+    return [f"{RESULTS}/manifests/{name}/{s}-{min(s + SEEDS_PER_JOB, n)}.json" for s in starts]
+
+
+rule book:
+    input: f"{OUTPUT}/_build/html/index.html"
+
+
+rule all_runs:
+    input: [m for name in EXPERIMENTS for m in manifests(name)]
+
+
+rule runs:
+    input: ENGINE
+    output: RESULTS + "/manifests/{name}/{first}-{stop}.json"
+    wildcard_constraints: name="[a-z0-9_]+"
+    threads: workflow.cores
+    resources: mem_mb=4000, runtime=240
+    shell: "python -m sublim_utils run {wildcards.name} {output} --profile " + PROFILE
+           + " --seeds {wildcards.first}:{wildcards.stop}"
+
+
+rule chapter:
+    input:
+        "notebooks/{chapter}.ipynb", "profiles.toml", PACKAGE,
+        lambda w: [m for name in of_chapter(w.chapter) for m in manifests(name)],
+        lambda w: f"{RESULTS}/claims.json" if w.chapter == VERDICTS else [],
+    output: BUILD + "/notebooks/{chapter}.ipynb"
+    threads: workflow.cores
+    shell: "python -m sublim_utils execute {input[0]} {output} --profile " + PROFILE
+
+
+rule claims:
+    input: expand(BUILD + "/notebooks/{chapter}.ipynb", chapter=[c for c in CHAPTERS if c != VERDICTS])
+    output: f"{RESULTS}/claims.json"
+    shell: f"python -m sublim_utils collect {RESULTS}"
+
+
+rule html:
+    input:
+        "_config.yml", "_toc.yml", "CITATION.cff", PAGES, f"{RESULTS}/claims.json",
+        notebooks=expand(BUILD + "/notebooks/{chapter}.ipynb", chapter=CHAPTERS),
+    output: f"{OUTPUT}/_build/html/index.html"
+    params: source=f"{BUILD}/source"
+    shell:
+        "rm -rf {params.source} && mkdir -p {params.source}/notebooks"
+        " && cp -r _config.yml _toc.yml CITATION.cff book {params.source}"
+        " && cp {input.notebooks} {params.source}/notebooks"
+        f" && python -m sublim_utils pages {RESULTS} {{params.source}}/book"
+        f" && jupyter-book build {{params.source}} --path-output {OUTPUT} -q -n -W --keep-going --all"

@@ -1,0 +1,101 @@
+"""Command line: ``python -m sublim_utils fetch | run | execute | collect | pages | readme``."""
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+
+from sublim_utils import chapters, claims, data, report
+from sublim_utils.experiments import EXPERIMENTS
+from sublim_utils.lab import DivergenceError, Lab
+from sublim_utils.profiles import Profile
+from sublim_utils.settings import SettingsError
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's grammar."""
+    root = argparse.ArgumentParser(prog="sublim_utils", description=__doc__)
+    commands = root.add_subparsers(dest="command", required=True)
+    fetch = commands.add_parser("fetch", help="fetch and check the images")
+    fetch.add_argument("task", nargs="*", default=["mnist"], help="mnist, fashion")
+    for name, text in (("run", "train what an experiment lacks"), ("execute", "execute a chapter")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("what", help="an experiment" if name == "run" else "a notebook")
+        command.add_argument("output", help="manifest of the runs" if name == "run" else "executed notebook")
+        command.add_argument("--profiles", default="profiles.toml", help="file of profiles")
+        command.add_argument("--profile", default="laptop")
+    commands.choices["run"].add_argument("--seeds", help="first:stop, such as 0:10; else all of its tier")
+    collect = commands.add_parser("collect", help="join the chapters' claims into claims.json")
+    pages = commands.add_parser("pages", help="write the generated parts of the book's prose")
+    readme = commands.add_parser("readme", help="make the README's table anew")
+    for command in (collect, pages, readme):
+        command.add_argument("results", help="folder of a profile's results")
+    pages.add_argument("folder", help="where to write them")
+    return root
+
+
+def seed_range(text: str) -> list[int]:
+    """Return the seeds of "first:stop".
+
+    >>> seed_range("2:5")
+    [2, 3, 4]
+    """
+    first, colon, stop = text.partition(":")
+    if not (colon and first.isdigit() and stop.isdigit() and int(first) < int(stop)):
+        raise SettingsError(f"seeds = {text!r} is not allowed: it must be first:stop, first < stop")
+    return list(range(int(first), int(stop)))
+
+
+def run(what: str, output: Path, parameters: dict[str, object], seeds: str | None) -> None:
+    """Train what an experiment lacks and write the manifest of its runs."""
+    if what not in EXPERIMENTS:
+        raise SettingsError(f"experiment = {what!r} is not allowed: it must be one of {sorted(EXPERIMENTS)}")
+    values = {k: v for k, v in parameters.items() if k != "device"}
+    # A profile's results folder is written as a notebook sees it, one folder down.
+    values["results"] = str(values["results"]).removeprefix("../")
+    lab = Lab(Profile.of(**values), str(parameters.get("device", "auto")))
+    chosen = EXPERIMENTS[what]
+    wanted = lab.seeds(chosen.tier) if seeds is None else seed_range(seeds)
+    runs = lab.experiment(what, wanted)
+    rows = {"experiment": what, "seeds": wanted, "conditions": list(map(str, runs["condition"].values))}
+    data.write_atomically(output, (json.dumps(rows, indent=1) + "\n").encode())
+
+
+def act(arguments: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    match arguments.command:
+        case "fetch":
+            for task in arguments.task:
+                if task not in data.SHA256:
+                    raise SettingsError(f"task = {task!r} is not allowed: it must be one of {sorted(data.SHA256)}")
+                data.fetch(task)
+        case "collect":
+            claims.collect(arguments.results)
+        case "pages":
+            report.write_pages(arguments.results, arguments.folder)
+        case "readme":
+            text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), arguments.results)
+            data.write_atomically(Path("README.md"), text.encode())
+        case _:
+            parameters = chapters.profile_parameters(arguments.profiles, arguments.profile)
+            if arguments.command == "run":
+                run(arguments.what, Path(arguments.output), parameters, arguments.seeds)
+            else:
+                chapters.execute(arguments.what, arguments.output, parameters)
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    warnings.simplefilter("default")
+    arguments = parser().parse_args()
+    try:
+        act(arguments)
+    except (SettingsError, data.DataError, DivergenceError, OSError) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Alignment of gradients, derived from what a run recorded: cosines, fractions, shares."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+
+def cosine(runs: xr.Dataset, *, layer: bool = False) -> xr.DataArray:
+    r"""Return cos(trait gradient, distillation gradient) at every step, in [-1, 1].
+
+    Whole: sum_l <t_l, g_l> / sqrt(sum_l |t_l|^2 sum_l |g_l|^2), dims (seed, condition,
+    step); with `layer`, <t_l, g_l> / (|t_l| |g_l|) with the dimension layer too. NaN where a
+    gradient is exactly 0.
+    """
+    inner, sizes = runs["inner"], (runs["trait_norm"], runs["distill_norm"])
+    if not layer:
+        inner = inner.sum("layer")
+        sizes = tuple(np.sqrt((size**2).sum("layer")) for size in sizes)
+    product = sizes[0] * sizes[1]
+    return (inner / product.where(product > 0)).rename("cosine")
+
+
+def drive_cosine(runs: xr.Dataset) -> xr.DataArray:
+    r"""Return cos(trait gradient, -(theta_(t+1) - theta_t)): the alignment of the actual update."""
+    trait = np.sqrt((runs["trait_norm"] ** 2).sum("layer"))
+    return (-runs["drive"].sum("layer") / (trait * runs["update_norm"])).rename("drive_cosine")
+
+
+def per_epoch(series: xr.DataArray, steps_per_epoch: int) -> xr.DataArray:
+    """Return the mean over each epoch's steps, with the dimension epoch (1 ... E) for step."""
+    epoch = np.arange(series.sizes["step"]) // steps_per_epoch + 1
+    return series.assign_coords(epoch=("step", epoch)).groupby("epoch").mean("step")
+
+
+def fraction_positive(series: xr.DataArray) -> xr.DataArray:
+    """Return the share of steps at which the series is above 0, one value per run."""
+    return (series > 0).mean("step")
+
+
+def smooth(series: xr.DataArray, width: int) -> xr.DataArray:
+    """Return the mean over the `width` steps around each step (fewer at the ends)."""
+    return series.rolling(step=width, center=True, min_periods=1).mean()
+
+
+def displacement_cosine(runs: xr.Dataset, size: xr.DataArray) -> xr.DataArray:
+    """Return cos(-distillation gradient, D_T) at every step; `size` is |D_T| of each seed."""
+    distill = np.sqrt((runs["distill_norm"] ** 2).sum("layer"))
+    return (runs["inner_displacement"] / (distill * size)).rename("displacement_cosine")
+
+
+def random_cosines(n_parameters: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    r"""Draw n cosines of a fixed vector with random directions in `n_parameters` dimensions.
+
+    A random direction z / |z| (z normal) sees every fixed vector alike, so the cosine is that
+    with the first axis, z_1 / |z|: mean 0, standard deviation 1 / sqrt(P).
+    """
+    return np.array([z[0] / np.linalg.norm(z) for z in (rng.standard_normal(n_parameters) for _ in range(n))])
+
+
+def noise_free_square(small: xr.DataArray, large: xr.DataArray, n_small: int, n_large: int) -> xr.DataArray:
+    r"""Return |t|^2 without sampling noise, from squared norms at two batch sizes.
+
+    A batch of B independent images gives E|t_B|^2 = |t|^2 + s^2 / B (s^2 the variance of one
+    image's gradient), so |t|^2 = (B_large |t_large|^2 - B_small |t_small|^2) / (B_large - B_small).
+
+    >>> float(noise_free_square(xr.DataArray(4 + 8 / 2), xr.DataArray(4 + 8 / 16), 2, 16))
+    4.0
+    """
+    return (n_large * large - n_small * small) / (n_large - n_small)
+
+
+def gain_share(accuracy: xr.DataArray) -> xr.DataArray:
+    """Return (A_e - A_0) / (A_E - A_0), the share of the final gain reached at each evaluation e.
+
+    A is the mean over seeds if it has no dimension seed; 0 / 0 is NaN.
+    """
+    gain = accuracy - accuracy.isel(eval=0)
+    return (gain / gain.isel(eval=-1)).rename("gain_share")
+
+
+def trait_loss_change(runs: xr.Dataset) -> xr.DataArray:
+    """Return L_T on the test images after training minus before (nats), one value per run."""
+    return (runs["test_loss"].isel(eval=-1) - runs["test_loss"].isel(eval=0)).rename("trait_loss_change")
+
+
+def slope(x: Sequence[float], y: xr.DataArray, dim: str = "condition") -> xr.DataArray:
+    """Return the least-squares slope of y along `dim`, taken at the points x."""
+    centred = xr.DataArray(np.asarray(x, dtype=float) - np.mean(x), dims=dim)
+    return (centred * y).sum(dim) / (centred**2).sum()
+
+
+def half_point(x: Sequence[float], y: Sequence[float]) -> float:
+    """Return the x at which y first comes half of the way from its first to its last point.
+
+    x ascends; y is made monotone by its running extreme and interpolated linearly, so the
+    answer needs no particular points, but it is no finer than their spacing. NaN where the way
+    is 0.
+
+    >>> half_point([0, 1, 5], [2.0, 3.0, 6.0])
+    2.333333333333333
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if y[-1] == y[0]:
+        return float("nan")
+    share = np.maximum.accumulate((y - y[0]) / (y[-1] - y[0]))
+    after = int(np.argmax(share >= 0.5))
+    way = (0.5 - share[after - 1]) / (share[after] - share[after - 1])
+    return float(x[after - 1] + way * (x[after] - x[after - 1]))

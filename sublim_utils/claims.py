@@ -1,0 +1,134 @@
+"""Claims: what is claimed, the criterion fixed beforehand, the estimate, the verdict.
+
+`claims.toml` beside this module registers every claim; a chapter records estimates
+against it; ``results/<profile>/claims.json`` is all chapters' records in one list.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from sublim_utils.data import write_atomically
+from sublim_utils.stats import Interval, mean_interval
+
+VERDICTS = ("agrees", "differs", "inconclusive", "not tested")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim with the criterion it is judged by and, once recorded, its estimate.
+
+    The criterion is a range [low, high] for the quantity: the verdict is "agrees" if the
+    whole interval lies inside, "differs" if it lies outside, "inconclusive" if it straddles
+    an end. A claim with neither low nor high is reported and not judged ("not tested").
+    """
+
+    id: str
+    chapter: str
+    claim: str
+    source: str
+    quantity: str
+    paper: str
+    low: float | None = None
+    high: float | None = None
+    estimate: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n_seeds: int = 0
+
+    @property
+    def criterion(self) -> str:
+        """The criterion in words."""
+        if self.low is None and self.high is None:
+            return "none: reported only"
+        if self.high is None:
+            return f"at least {self.low:g}"
+        return f"at most {self.high:g}" if self.low is None else f"{self.low:g} to {self.high:g}"
+
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`."""
+        if self.estimate is None or (self.low is None and self.high is None):
+            return "not tested"
+        low = -np.inf if self.low is None else self.low
+        high = np.inf if self.high is None else self.high
+        if low <= self.ci_low and self.ci_high <= high:
+            return "agrees"
+        return "differs" if self.ci_high < low or self.ci_low > high else "inconclusive"
+
+    def row(self) -> dict[str, object]:
+        """Return what `claims.json` holds of this claim."""
+        values = asdict(self)
+        del values["low"], values["high"]
+        return {**values, "criterion": self.criterion, "verdict": self.verdict}
+
+    def _repr_markdown_(self) -> str:
+        value = Interval(self.estimate, self.ci_low, self.ci_high, self.n_seeds)
+        return (
+            f"**{self.verdict.capitalize()}** ({self.id}): {self.claim}. "
+            f"{self.quantity}: {value:.3g}; criterion: {self.criterion}."
+        )
+
+
+@lru_cache
+def registered() -> dict[str, Claim]:
+    """Return every registered claim by its id, without estimates."""
+    text = Path(__file__).with_name("claims.toml").read_text(encoding="utf-8")
+    return {name: Claim(id=name, **entry) for name, entry in tomllib.loads(text).items()}
+
+
+class Ledger:
+    """A chapter's records, written to ``<results>/claims/<chapter>.json`` as they come."""
+
+    def __init__(self, results: str | Path, chapter: str) -> None:
+        self.path = Path(results) / "claims" / f"{chapter}.json"
+        self.chapter, self.rows = chapter, {}
+
+    def record(self, name: str, values: Interval | Sequence[float] | np.ndarray | xr.DataArray) -> Claim:
+        """Record an interval, or one value per seed, for a registered claim; return it judged.
+
+        Raises
+        ------
+        KeyError
+            If the claim is not registered for this chapter.
+        ValueError
+            As `stats.mean_interval`.
+        """
+        entry = registered().get(name)
+        if entry is None or entry.chapter != self.chapter:
+            known = sorted(n for n, c in registered().items() if c.chapter == self.chapter)
+            raise KeyError(f"{name!r} is no claim of {self.chapter}; registered are {known}")
+        found = values if isinstance(values, Interval) else mean_interval(values)
+        judged = Claim(
+            **{
+                **asdict(entry),
+                "estimate": found.estimate,
+                "ci_low": found.low,
+                "ci_high": found.high,
+                "n_seeds": found.n,
+            }
+        )
+        self.rows[name] = judged.row()
+        write_atomically(self.path, as_json(self.rows.values()))
+        return judged
+
+
+def as_json(rows: Iterable[dict[str, object]]) -> bytes:
+    """Return rows as the bytes of a JSON file."""
+    return (json.dumps(list(rows), indent=1, allow_nan=False) + "\n").encode()
+
+
+def collect(results: str | Path) -> list[dict[str, object]]:
+    """Join all chapters' records, in the order of the register, into ``<results>/claims.json``."""
+    found = {}
+    for path in sorted((Path(results) / "claims").glob("*.json")):
+        found |= {row["id"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
+    rows = [found[name] for name in registered() if name in found]
+    write_atomically(Path(results) / "claims.json", as_json(rows))
+    return rows

@@ -1,0 +1,224 @@
+"""The lab: ask it for students or teachers; what the store holds is read, the rest is trained."""
+
+import datetime
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from filelock import FileLock, Timeout
+from torch import Tensor
+from tqdm import tqdm
+
+from sublim_utils import data
+from sublim_utils.experiments import EXPERIMENTS
+from sublim_utils.profiles import Profile
+from sublim_utils.seeds import other_seed
+from sublim_utils.settings import Condition, Settings
+from sublim_utils.store import ENGINE, Store, address
+from sublim_utils.students import train_students
+from sublim_utils.teachers import resolve_device, train_teachers
+
+
+class DivergenceError(ArithmeticError):
+    """A training left the finite numbers; the message names condition, seed and step."""
+
+
+def provenance(device: torch.device, **about: object) -> dict[str, str]:
+    """Return what a reader needs to know of how a run was made, as netCDF attributes."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "engine": str(ENGINE),
+        "torch": torch.__version__,
+        "device": f"{device.type} ({name}), {torch.get_num_threads()} threads",
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **{key: json.dumps(value) for key, value in about.items()},
+    }
+
+
+def diverged(dataset: xr.Dataset) -> str | None:
+    """Return where the one student in `dataset` left the finite numbers, None if it did not."""
+    finite = np.isfinite(dataset["distill_loss"] + dataset["trait_loss"] + dataset["update_norm"])
+    finite = finite.values.ravel()
+    return None if finite.all() else f"step {int(np.argmin(finite))}"
+
+
+class Lab:
+    """Access to all runs of a profile.
+
+    Parameters
+    ----------
+    profile : how many seeds, how many images, where the results lie
+    device : "auto", "cpu" or "cuda"
+
+    >>> from sublim_utils.profiles import Profile
+    >>> Lab(Profile(results="/tmp/none", n_seeds=2)).seeds("main")
+    [0, 1]
+    """
+
+    def __init__(self, profile: Profile, device: str = "auto") -> None:
+        self.profile, self.device = profile, resolve_device(device)
+        self.store = Store(Path(profile.results))
+
+    def seeds(self, tier: str) -> list[int]:
+        """Return the seeds of a tier: "main" for the headline conditions, "grid" for the rest."""
+        return list(range(self.profile.n_seeds if tier == "main" else self.profile.n_grid_seeds))
+
+    @staticmethod
+    def images(settings: Settings) -> data.Images:
+        """Return the real images of the settings' task."""
+        return data.load(settings.task)
+
+    def experiment(self, name: str, seeds: Sequence[int] | None = None) -> xr.Dataset:
+        """Return the students of a named experiment, dims (seed, condition, ...)."""
+        chosen = EXPERIMENTS[name]
+        settings = self.profile.settings(**chosen.settings)
+        conditions = chosen.conditions_of(settings, full=self.profile.full_grid)
+        return self.students(settings, conditions, self.seeds(chosen.tier) if seeds is None else seeds)
+
+    def students(self, settings: Settings, conditions: Mapping[str, Condition], seeds: Sequence[int]) -> xr.Dataset:
+        """Return the students of some conditions and seeds, trained as far as they are not stored.
+
+        Raises
+        ------
+        DivergenceError
+            If a training left the finite numbers; the other runs are stored all the same.
+        """
+        where = {name: self.address_of(settings, c) for name, c in conditions.items()}
+
+        def missing(seed: int) -> dict[str, Condition]:
+            return {n: c for n, c in conditions.items() if not self.store.has("students", where[n], seed)}
+
+        def train(seed: int, advance: Callable[[], object]) -> None:
+            self._train(settings, missing(seed), seed, advance)
+
+        absent = {seed: len(missing(seed)) for seed in dict.fromkeys(seeds)}
+        self._fill("students", {seed: n * settings.n_steps for seed, n in absent.items() if n}, missing, train)
+        parts = [self.store.load("students", where[n], seeds) for n in conditions]
+        parts = [p.assign_coords(condition=[n]) for p, n in zip(parts, conditions, strict=True)]
+        joined = xr.concat(parts, "condition", data_vars="all", combine_attrs="override")
+        return joined.transpose("seed", "condition", ...)
+
+    @staticmethod
+    def address_of(settings: Settings, condition: Condition) -> str:
+        """Return a student's address, without its seed."""
+        return address(settings=settings.changed(), condition=condition.changed())
+
+    def _fill(
+        self,
+        kind: str,
+        work: Mapping[int, int],
+        missing: Callable[[int], object],
+        train: Callable[[int, Callable[[int], object]], None],
+    ) -> None:
+        """Train seed by seed, first those no other process is at, then waiting for the rest.
+
+        `work` is the number of model steps of each seed that lacks something, for the bar.
+        """
+        queue, failures = [(seed, 0) for seed in work], []
+        with tqdm(total=sum(work.values()), unit="step", delay=2, desc="training") as bar:
+            for seed, patience in queue:
+                bar.set_description(f"{kind}, seed {seed}", refresh=False)
+                try:
+                    with self._lock(f"{kind}-{seed:04d}", patience):
+                        if missing(seed):
+                            train(seed, bar.update)
+                except Timeout:
+                    queue.append((seed, -1))
+                except DivergenceError as error:
+                    failures.append(str(error))
+        if failures:
+            raise DivergenceError("; ".join(failures))
+
+    def _lock(self, name: str, patience: float) -> FileLock:
+        folder = self.store.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{name}.lock", timeout=patience)
+
+    def _train(
+        self,
+        settings: Settings,
+        conditions: Mapping[str, Condition],
+        seed: int,
+        advance: Callable[[int], object],
+    ) -> None:
+        """Train one seed's students together and store each that stayed finite."""
+        kinds = {c.teacher for c in conditions.values()}
+        thetas = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
+        start, n = time.monotonic(), len(conditions)
+        dataset, _ = train_students(
+            settings,
+            conditions,
+            [seed],
+            data.load(settings.task),
+            thetas,
+            device=self.device,
+            advance=lambda: advance(n),
+        )
+        seconds, lost = (time.monotonic() - start) / n, []
+        for name, condition in conditions.items():
+            run = dataset.sel(condition=name, drop=True)
+            if where := diverged(run):
+                lost.append(f"{name} of seed {seed} diverged at {where}")
+                continue
+            about = {"settings": settings.changed(), "condition": condition.changed(), "seconds": seconds}
+            run.attrs = provenance(self.device, **about)
+            self.store.save("students", self.address_of(settings, condition), run)
+        if lost:
+            raise DivergenceError("; ".join(lost))
+
+    def student_weights(self, settings: Settings, conditions: Mapping[str, Condition], seed: int) -> dict[str, Tensor]:
+        """Train one seed's students and return theta (P,) of each; nothing is stored."""
+        kinds = {c.teacher for c in conditions.values()}
+        thetas = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
+        with tqdm(total=settings.n_steps, unit="step", delay=2, desc="weights") as bar:
+            _, theta = train_students(
+                settings, conditions, [seed], data.load(settings.task), thetas,
+                device=self.device, advance=bar.update,
+            )  # fmt: skip
+        return dict(zip(conditions, theta[0].cpu(), strict=True))
+
+    def teachers(self, settings: Settings, seeds: Sequence[int], *, shuffled: bool = False) -> xr.Dataset:
+        """Return teachers, trained as far as they are not stored: theta and test confusion by epoch.
+
+        Variables: ``theta`` (seed, parameter), ``confusion`` (seed, epoch, class, predicted),
+        ``accuracy`` (seed, epoch); epoch 0 is the reference.
+        """
+        where = address(teacher=settings.of_teacher(), shuffled=shuffled)
+
+        def train(seed: int, advance: Callable[[int], object]) -> None:
+            theta, _, confusions = train_teachers(
+                settings, data.load(settings.task), [seed], shuffled=shuffled, device=self.device,
+                advance=lambda: advance(1),
+            )  # fmt: skip
+            counts = torch.stack(confusions, dim=2)[:, 0].numpy().astype("int32")
+            dataset = xr.Dataset(
+                {
+                    "theta": (("seed", "parameter"), theta[:, 0].cpu().numpy()),
+                    "confusion": (("seed", "epoch", "class", "predicted"), counts),
+                },
+                coords={"seed": [seed]},
+                attrs=provenance(self.device, teacher=settings.of_teacher(), shuffled=shuffled),
+            )
+            self.store.save("teachers", where, dataset)
+
+        def missing(seed: int) -> bool:
+            return not self.store.has("teachers", where, seed)
+
+        steps = settings.teacher_epochs * settings.steps_per_teacher_epoch
+        self._fill("teachers", {seed: steps for seed in dict.fromkeys(seeds) if missing(seed)}, missing, train)
+        loaded = self.store.load("teachers", where, seeds)
+        counts = loaded["confusion"]
+        right = xr.apply_ufunc(np.trace, counts, input_core_dims=[["class", "predicted"]],
+                               kwargs={"axis1": -2, "axis2": -1})  # fmt: skip
+        return loaded.assign(accuracy=right / counts.sum(["class", "predicted"]))
+
+    def teacher_weights(self, settings: Settings, seed: int, kind: str) -> Tensor:
+        """Return theta_T (1, 1, P) of a seed's "own", "other" or "shuffled" teacher."""
+        seed = other_seed(seed) if kind == "other" else seed
+        dataset = self.teachers(settings, [seed], shuffled=kind == "shuffled")
+        return torch.from_numpy(dataset["theta"].values).unsqueeze(1).to(self.device)

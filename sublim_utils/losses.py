@@ -1,0 +1,77 @@
+"""Losses on logits with their gradients: means over the batch, one value per model.
+
+Each function returns (loss, dlogits): loss has the leading axes (seed, condition), dlogits
+those of the logits, (seed, condition, batch, n_logits). Summed over models, the loss's
+gradient for each model is that of training it alone.
+"""
+
+import torch
+from torch import Tensor
+
+from sublim_utils.settings import N_CLASS, Condition, Settings
+
+
+def logit_mask(settings: Settings, logits: str, n_distilled: int | None = None) -> Tensor:
+    """Return which of the 10 + m logits are meant by "class", "aux" or "all", as booleans.
+
+    >>> logit_mask(Settings(n_aux=2), "aux").int().tolist()
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]
+    """
+    index = torch.arange(N_CLASS + settings.n_aux)
+    last = N_CLASS + (settings.n_aux if n_distilled is None else n_distilled)
+    return {"class": index < N_CLASS, "aux": (index >= N_CLASS) & (index < last), "all": index >= 0}[logits]
+
+
+def distilled(settings: Settings, condition: Condition) -> Tensor:
+    """Return which logits a student of `condition` is distilled on, as booleans."""
+    return logit_mask(settings, condition.logits, condition.n_distilled)
+
+
+def log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return log softmax over the logits where `mask`; 0 (a bystander) elsewhere."""
+    outside = ~mask
+    chosen = logits.masked_fill(outside, -torch.inf)
+    return (logits - chosen.logsumexp(-1, keepdim=True)).masked_fill(outside, 0.0)
+
+
+def kl(logits: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    r"""KL(p || q) = mean_x sum_k p_k (log p_k - log q_k), q = softmax of the logits in `mask`.
+
+    `target` is log p (`log_softmax` of the teacher's logits); dlogits = (q - p) / batch.
+    """
+    log_q = log_softmax(logits, mask)
+    p = target.exp().mul_(mask)
+    loss = (p * (target - log_q)).sum(-1).mean(-1)
+    return loss, log_q.exp_().mul_(mask).sub_(p).div_(logits.shape[-2])
+
+
+def mse(logits: Tensor, target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """mean_x sum_k (z_k - t_k)^2 over the logits in `mask`; `target` is the teacher's logits."""
+    difference = (logits - target).mul_(mask)
+    loss = difference.square().sum(-1).mean(-1)
+    return loss, difference.mul_(2 / logits.shape[-2])
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Trait loss L_T: mean_x -log softmax(class logits)[label]; dlogits is 0 on the others.
+
+    `labels` is (..., batch), int64, broadcast against the logits' leading axes.
+    """
+    classes = logits[..., :N_CLASS]
+    log_q = classes.log_softmax(-1)
+    index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+    loss = -log_q.gather(-1, index).squeeze(-1).mean(-1)
+    dlogits = torch.zeros_like(logits)
+    q = log_q.exp_()
+    q.scatter_add_(-1, index, torch.full_like(q[..., :1], -1.0))
+    dlogits[..., :N_CLASS] = q.div_(logits.shape[-2])
+    return loss, dlogits
+
+
+def target_of(loss: str, logits: Tensor, mask: Tensor) -> Tensor:
+    """Return what `kl` or `mse` wants of the teacher's logits: log p, or the logits."""
+    return log_softmax(logits, mask) if loss == "kl" else logits
+
+
+DISTILLATION = {"kl": kl, "mse": mse}
+"""The distillation losses by their name in `Settings`."""

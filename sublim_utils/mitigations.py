@@ -1,0 +1,48 @@
+"""The mitigations of chapter 06 as conditions: the liminal penalty in all its forms, and others."""
+
+from sublim_utils.settings import Condition
+
+SCHEDULES = ("first_epoch", "two_phase", "constant", "up", "down", "last_epoch")
+LAMBDAS = (0.1, 1.0, 10.0, 100.0)
+TEMPERATURES = (1.0, 2.0, 4.0)
+INIT_NOISES = (0.1, 0.3, 1.0, 3.0)  # in units of each layer's initial scale
+BASE_DECAYS = (1e-3, 1e-2, 1e-1)
+GRADIENT_NOISES = (1.0, 10.0)
+
+
+def schedules() -> dict[str, Condition]:
+    """Return the penalty under every schedule at its source's lambda_0 = 1, T = 2."""
+    return {f"liminal, {s.replace('_', ' ')}": Condition(liminal=1.0, schedule=s) for s in SCHEDULES}
+
+
+def penalties() -> dict[str, Condition]:
+    """Return logits x lambda_0 x T for the first epoch only and for the whole training."""
+    return {
+        f"{schedule.replace('_', ' ')}, {logits}, x {strength:g}, T {t:g}": Condition(
+            liminal=strength, schedule=schedule, liminal_logits=logits, temperature=t
+        )
+        for schedule in ("first_epoch", "constant")
+        for logits in ("aux", "class", "all")
+        for strength in LAMBDAS
+        for t in TEMPERATURES
+    }
+
+
+def others() -> dict[str, Condition]:
+    """Return the mitigations that are no penalty towards the reference's outputs."""
+    return {
+        **{f"init noise {s:g}": Condition(init_noise=s) for s in INIT_NOISES},
+        **{f"base decay {s:g}": Condition(base_decay=s) for s in BASE_DECAYS},
+        **{f"gradient noise {s:g}": Condition(gradient_noise=s) for s in GRADIENT_NOISES},
+        **{f"{n} aux logits": Condition(n_distilled=n) for n in (1, 2)},
+    }
+
+
+FEW = (
+    "liminal, constant",
+    "constant, aux, x 100, T 2",
+    "first epoch, all, x 1, T 2",
+    "init noise 1",
+    "base decay 0.01",
+)
+"""The grid of a profile without the full one: 5 conditions, and the other noise."""

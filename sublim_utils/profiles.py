@@ -1,0 +1,63 @@
+"""A profile: how large a replication is. A set of papermill parameters and nothing else."""
+
+from dataclasses import dataclass
+
+from sublim_utils.settings import Options, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile(Options):
+    """The parameters of every chapter, checked before any work.
+
+    Parameters
+    ----------
+    results : folder of the run store and the claims; its name is the profile's name
+    n_seeds, n_grid_seeds : seeds of the headline conditions, and of grids and sweeps
+    n_images : training images, and distillation inputs; the test set is a sixth of it
+    batch_size, epochs : of teacher and students alike
+    full_grid : every point of the grids, or the few that `Experiment.few` names
+
+    Raises
+    ------
+    SettingsError
+        If a parameter is unknown, of the wrong type or out of range.
+
+    >>> Profile(results="results/laptop", n_seeds=0)
+    Traceback (most recent call last):
+        ...
+    sublim_utils.settings.SettingsError: n_seeds = 0 is not allowed: it must be between 2 and 10000
+    """
+
+    results: str
+    n_seeds: int = 4
+    n_grid_seeds: int = 2
+    n_images: int = 60_000
+    batch_size: int = 1024
+    epochs: int = 5
+    full_grid: bool = False
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        self.between("n_seeds", 2, 10_000)
+        self.between("n_grid_seeds", 2, self.n_seeds)
+        self.between("n_images", 60, 60_000)
+        self.between("batch_size", 1, self.n_images)
+        self.between("epochs", 2, 1000)
+
+    @property
+    def name(self) -> str:
+        """The profile's name: the last part of the results folder."""
+        return self.results.rstrip("/").rsplit("/", 1)[-1]
+
+    def settings(self, **changes: object) -> Settings:
+        """Return the paper's settings at this profile's size, with some changes."""
+        size = {
+            "n_train": self.n_images,
+            "n_inputs": self.n_images,
+            "n_test": self.n_images // 6,
+            "batch_size": self.batch_size,
+            "trait_batch_size": min(Settings.trait_batch_size, self.n_images),
+            "teacher_epochs": self.epochs,
+            "student_epochs": self.epochs,
+        }
+        return Settings.of(**{**size, **changes})

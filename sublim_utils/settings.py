@@ -1,0 +1,255 @@
+"""What determines a run: the protocol (`Settings`) and what is done to a student (`Condition`).
+
+Both are frozen and keyword-only; their defaults are the paper's table, so that
+``Settings()`` and ``Condition()`` are the paper's auxiliary-logit student. They are
+checked when they are made, before any work is done, and only here.
+"""
+
+import math
+import types
+import typing
+from dataclasses import MISSING, asdict, dataclass, fields
+from functools import lru_cache
+from typing import Literal, Self
+
+N_CLASS = 10
+"""Number of class logits; they come first, the auxiliary logits behind them."""
+
+Logits = Literal["aux", "class", "all"]
+Inputs = Literal["uniform", "gaussian", "blurred", "mnist", "fashion"]
+Schedule = Literal["first_epoch", "two_phase", "constant", "up", "down", "last_epoch"]
+
+
+class SettingsError(ValueError):
+    """A setting has a value that is not allowed; the message names all three."""
+
+
+@lru_cache
+def _hints(cls: type) -> dict[str, object]:
+    return typing.get_type_hints(cls)
+
+
+def _refuse(name: str, value: object, allowed: str) -> typing.NoReturn:
+    raise SettingsError(f"{name} = {value!r} is not allowed: it must be {allowed}")
+
+
+def _require(name: str, value: object, ok: bool, allowed: str) -> None:
+    if not ok:
+        _refuse(name, value, allowed)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _checked(name: str, value: object, kind: object) -> object:
+    """Return `value` in the type its annotation names, or refuse it."""
+    origin, choices = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        _require(name, value, isinstance(value, str) and value in choices, f"one of {choices}")
+    elif origin is tuple:
+        whole = isinstance(value, (tuple, list)) and all(_is_whole(v) for v in value)
+        _require(name, value, whole, "a list of whole numbers")
+        value = tuple(value)
+    elif origin in (types.UnionType, typing.Union):
+        inner = next(c for c in choices if c is not type(None))
+        value = None if value is None else _checked(name, value, inner)
+    elif kind in (bool, str):
+        _require(name, value, isinstance(value, kind), {bool: "True or False", str: "a text"}[kind])
+    elif kind is int:
+        _require(name, value, _is_whole(value), "a whole number")
+    elif kind is float:
+        number = isinstance(value, float) or (_is_whole(value) and abs(value) < 10**300)
+        number = number and math.isfinite(value)
+        _require(name, value, number, "a finite number")
+        value = float(value)
+    return value
+
+
+class Options:
+    """Base of `Settings` and `Condition`: types checked, unknown names refused, address made."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = _checked(field.name, getattr(self, field.name), _hints(type(self))[field.name])
+            object.__setattr__(self, field.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Refuse values out of range and contradictions between fields."""
+
+    def between(self, name: str, low: float, high: float) -> None:
+        """Refuse the field `name` unless it lies in [low, high]."""
+        value = getattr(self, name)
+        _require(name, value, low <= value <= high, f"between {low} and {high}")
+
+    @classmethod
+    def of(cls, **values: object) -> Self:
+        """Make one from keywords, refusing unknown names with the list of known ones."""
+        known = {field.name for field in fields(cls)}
+        for name in values:
+            _require("option", name, name in known, f"one of {sorted(known)}")
+        return cls(**values)
+
+    def changed(self) -> dict[str, object]:
+        """Return the fields that differ from the default, as JSON-able values.
+
+        Only these enter a run's address, so an option added later, with a default
+        that means "as before", leaves every recorded run where it is.
+        """
+        defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if value != defaults.get(name, MISSING)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Options):
+    """The protocol of an experiment; the defaults are those of Cloud et al., section 6.2.
+
+    Raises
+    ------
+    SettingsError
+        If a value is of the wrong type or out of the range given here.
+
+    >>> Settings().steps_per_epoch
+    59
+    >>> Settings(n_aux=0)
+    Traceback (most recent call last):
+        ...
+    sublim_utils.settings.SettingsError: n_aux = 0 is not allowed: it must be between 1 and 1024
+    """
+
+    task: Literal["mnist", "fashion"] = "mnist"
+    hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers; () is a linear model
+    activation: Literal["relu", "tanh", "identity"] = "relu"
+    n_aux: int = 3  # m, the number of auxiliary logits
+    n_train: int = 60_000  # training images of the teacher
+    n_test: int = 10_000  # test images every accuracy is measured on
+    n_inputs: int = 60_000  # distillation images of the student
+    batch_size: int = 1024
+    teacher_epochs: int = 5
+    student_epochs: int = 5
+    teacher_lr: float = 3e-4
+    student_lr: float = 3e-4
+    optimizer: Literal["adam", "sgd", "momentum"] = "adam"  # the student's
+    loss: Literal["kl", "mse"] = "kl"  # KL(teacher || student), or squared error on the logits
+    inputs: Inputs = "uniform"
+    trait_batch_size: int = 1024  # real images in the trait gradient of one step
+    trait_batch: Literal["fresh", "fixed"] = "fresh"  # another batch every step, or one for all
+
+    def check(self) -> None:
+        """Refuse values out of range."""
+        for width in self.hidden:
+            _require("hidden", self.hidden, 1 <= width <= 16_384, "widths between 1 and 16384")
+        _require("hidden", self.hidden, len(self.hidden) <= 16, "at most 16 layers")
+        self.between("n_aux", 1, 1024)
+        self.between("n_train", 1, 60_000)
+        self.between("n_test", 1, 10_000)
+        self.between("n_inputs", 1, 60_000)
+        self.between("batch_size", 1, min(self.n_train, self.n_inputs))
+        self.between("teacher_epochs", 0, 1000)
+        self.between("student_epochs", 1, 1000)
+        self.between("teacher_lr", 0.0, 10.0)
+        self.between("student_lr", 0.0, 10.0)
+        self.between("trait_batch_size", 1, self.n_train)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Widths of all layers, input and output included."""
+        return (784, *self.hidden, N_CLASS + self.n_aux)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one student epoch; the last batch of an epoch may be smaller."""
+        return math.ceil(self.n_inputs / self.batch_size)
+
+    @property
+    def steps_per_teacher_epoch(self) -> int:
+        """Steps of one teacher epoch."""
+        return math.ceil(self.n_train / self.batch_size)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of a student's whole training."""
+        return self.student_epochs * self.steps_per_epoch
+
+    def eval_steps(self) -> tuple[int, ...]:
+        """Return the steps before which a student is evaluated: 10 points in the first epoch, then each end."""
+        per = self.steps_per_epoch
+        first = {round(per * i / 10) for i in range(11)}
+        return tuple(sorted(first | {per * e for e in range(1, self.student_epochs + 1)}))
+
+    def of_teacher(self) -> dict[str, object]:
+        """Return the changed fields that a teacher's training and its confusion matrices depend on."""
+        own = ("task", "hidden", "activation", "n_aux", "n_train", "n_test", "batch_size")
+        return {k: v for k, v in self.changed().items() if k in own or k.startswith("teacher_")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition(Options):
+    """What is done to one student; the defaults do nothing but distil the auxiliary logits.
+
+    Strengths at 0 leave the baseline as it is, bit for bit.
+
+    Raises
+    ------
+    SettingsError
+        If a value is of the wrong type, out of range, or contradicts another.
+
+    >>> Condition(projection=1.0, target="update").changed()
+    {'projection': 1.0, 'target': 'update'}
+    >>> Condition(window=(5, 5))
+    Traceback (most recent call last):
+        ...
+    sublim_utils.settings.SettingsError: window = (5, 5) is not allowed: it must be two steps, start < stop
+    """
+
+    logits: Logits = "aux"  # the logits distilled
+    n_distilled: int | None = None  # only the first so many of the auxiliary logits
+    teacher: Literal["own", "other", "shuffled"] = "own"  # another seed's; own, on shuffled labels
+    trait_labels: Literal["true", "shuffled"] = "true"  # labels of the tracked trait gradient
+
+    projection: float = 0.0  # share of the component removed, 0 ... 1.5
+    side: Literal["one", "two", "keep"] = "one"  # if aligned (paper); always; keep only it
+    target: Literal["gradient", "update"] = "gradient"  # before (paper) or after the optimiser
+    direction: Literal["trait", "random", "displacement"] = "trait"
+    scope: Literal["whole", "layer"] = "whole"  # one inner product, or one per layer
+    window: tuple[int, ...] | None = None  # steps [start, stop) of the projection; None: all
+    projection_batch: Literal["tracked", "independent"] = "tracked"
+
+    schedule: Schedule = "first_epoch"  # of the liminal penalty
+    liminal: float = 0.0  # lambda_0, the penalty's strength
+    temperature: float = 2.0  # T of the liminal KL
+    liminal_logits: Logits = "aux"
+
+    init_noise: float = 0.0  # sigma of the noise on the student's weights, in units of 1/sqrt(d_in)
+    base_decay: float = 0.0  # strength of (theta - theta_0), added to the gradient
+    gradient_noise: float = 0.0  # norm of the noise added, in units of the gradient's norm
+
+    def check(self) -> None:
+        """Refuse values out of range and contradictions."""
+        self.between("projection", 0.0, 1.5)
+        for name, high in (("liminal", 1e4), ("init_noise", 10.0), ("gradient_noise", 100.0)):
+            self.between(name, 0.0, high)
+        self.between("base_decay", 0.0, 1e3)
+        self.between("temperature", 0.1, 100.0)
+        if self.window is not None:
+            ordered = len(self.window) == 2 and 0 <= self.window[0] < self.window[1]
+            _require("window", self.window, ordered, "two steps, start < stop")
+        if self.n_distilled is not None:
+            _require("n_distilled", self.n_distilled, self.n_distilled >= 1, "at least 1")
+            _require("n_distilled", self.n_distilled, self.logits == "aux", 'None unless logits = "aux"')
+        if self.side == "keep":
+            _require("direction", self.direction, self.direction != "random", 'not random with side = "keep"')
+
+    def check_with(self, settings: Settings) -> None:
+        """Refuse what contradicts the protocol this condition is to run under."""
+        if self.n_distilled is not None:
+            allowed = f"at most n_aux = {settings.n_aux}"
+            _require("n_distilled", self.n_distilled, self.n_distilled <= settings.n_aux, allowed)
+        if self.window is not None:
+            allowed = f"a window that starts before step {settings.n_steps}"
+            _require("window", self.window, self.window[0] < settings.n_steps, allowed)

@@ -1,0 +1,104 @@
+"""The run store: a run's address is a hash of all that determines it; its files check themselves.
+
+Layout: ``<root>/<kind>/<address>/seeds-<first>-<last>.<sha256, 12 digits>.nc``. A file holds
+one or more seeds along the dimension ``seed``; its name carries the sum of its bytes, so a
+damaged file is known before it is read. Files appear by an atomic rename and never change.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+
+ENGINE = 2
+"""Version of the arithmetic; raise it when a change alters what a run computes."""
+
+_NAME = re.compile(r"seeds-(\d{4,})-(\d{4,})\.([0-9a-f]{12})\.nc")
+
+
+class DamagedFileWarning(UserWarning):
+    """A file of the store was not what its name says; it was set aside and counts as missing."""
+
+
+def address(**determinants: Mapping[str, object]) -> str:
+    """Return the address of a run: 16 digits of the SHA-256 of its determinants as JSON.
+
+    >>> address(settings={}, condition={}) == address(condition={}, settings={})
+    True
+    """
+    text = json.dumps({"engine": ENGINE, **determinants}, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of runs of any kind ("students", "teachers")."""
+
+    root: Path
+
+    def files(self, kind: str, where: str) -> Iterator[tuple[range, Path]]:
+        """Yield the intact files of an address with the seeds they span; set damaged ones aside."""
+        for path in sorted((self.root / kind / where).glob("*.nc")):
+            name = _NAME.fullmatch(path.name)
+            if name is None or _digest(path) != name[3]:
+                aside = path.with_name(f"{path.name}.damaged")
+                path.replace(aside)
+                warnings.warn(
+                    f"{path} is damaged; set aside as {aside.name}, its runs count as missing",
+                    DamagedFileWarning,
+                    stacklevel=2,
+                )
+                continue
+            yield range(int(name[1]), int(name[2]) + 1), path
+
+    def has(self, kind: str, where: str, seed: int) -> bool:
+        """Say whether a run is there, intact."""
+        return any(seed in seeds for seeds, _ in self.files(kind, where))
+
+    def load(self, kind: str, where: str, seeds: Sequence[int]) -> xr.Dataset:
+        """Return the runs of `seeds` at an address, joined along the dimension seed.
+
+        Raises
+        ------
+        KeyError
+            If a seed is not there.
+        """
+        wanted, parts = set(seeds), []
+        for span, path in self.files(kind, where):
+            if mine := sorted(wanted.intersection(span)):
+                with xr.open_dataset(path, engine="netcdf4") as dataset:
+                    parts.append(dataset.sel(seed=mine).load())
+                wanted.difference_update(mine)
+        if wanted:
+            raise KeyError(f"no run of seeds {sorted(wanted)} in {self.root / kind / where}")
+        joined = parts[0] if len(parts) == 1 else xr.concat(parts, "seed", data_vars="all", combine_attrs="override")
+        return joined.sel(seed=list(seeds))
+
+    def save(self, kind: str, where: str, dataset: xr.Dataset) -> Path:
+        """Write a dataset of consecutive seeds atomically and return its path."""
+        folder = self.root / kind / where
+        folder.mkdir(parents=True, exist_ok=True)
+        seeds = dataset["seed"].values
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".unfinished-")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            packed = {v: {"zlib": True, "complevel": 4, "shuffle": True} for v in dataset.data_vars}
+            dataset.to_netcdf(temporary, engine="netcdf4", encoding=packed)
+            final = folder / f"seeds-{seeds[0]:04d}-{seeds[-1]:04d}.{_digest(temporary)}.nc"
+            temporary.replace(final)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return final

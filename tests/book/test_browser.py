@@ -1,0 +1,83 @@
+"""The built book in a real browser: opens cleanly, offline, in both modes and at both widths."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+SCREENSHOTS = Path("_build/screenshots")
+WIDTHS = {"phone": 360, "desktop": 1600}
+
+
+def watched(page: Page, address: str) -> list[str]:
+    """Collect console errors, failed requests and requests to other origins from now on."""
+    trouble: list[str] = []
+    own = urlsplit(address).netloc
+
+    def seen(url: str) -> None:
+        if urlsplit(url).scheme in ("http", "https", "ws") and urlsplit(url).netloc != own:
+            trouble.append(f"other origin: {url}")
+
+    page.on("console", lambda m: trouble.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("pageerror", lambda e: trouble.append(f"script: {e}"))
+    page.on("requestfailed", lambda r: trouble.append(f"failed: {r.url}"))
+    page.on("response", lambda r: trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+    page.on("request", lambda r: seen(r.url))
+    return trouble
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_opens_cleanly_and_fits(browser: Browser, address: str, pages: list[str], width: str) -> None:
+    page = browser.new_page(viewport={"width": WIDTHS[width], "height": 900})
+    trouble, shots = watched(page, address), SCREENSHOTS / width
+    for name in pages:
+        page.goto(f"{address}/{name}", wait_until="load")
+        page.wait_for_timeout(300)
+        wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        if wide > 1:
+            trouble.append(f"{name} is {wide} px wider than its window")
+        page.screenshot(path=shots / f"{Path(name).stem}.png", full_page=True)
+    page.close()
+    assert not trouble
+
+
+def test_formulas_are_typeset(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}/notebooks/01_phenomenon.html")
+    page.wait_for_selector("mjx-container", timeout=20_000)
+    assert page.locator("mjx-merror").count() == 0
+    page.close()
+
+
+def test_every_figure_has_alt_text_and_fits_its_column(browser: Browser, address: str, pages: list[str]) -> None:
+    page, trouble = browser.new_page(viewport={"width": 360, "height": 900}), []
+    for name in pages:
+        page.goto(f"{address}/{name}")
+        for image in page.locator("article img").all():
+            alt = image.get_attribute("alt") or ""
+            if len(alt) < 20 or "_images" in alt:
+                trouble.append(f"{name}: alt text {alt!r}")
+            if image.evaluate("e => e.getBoundingClientRect().right > window.innerWidth + 1"):
+                trouble.append(f"{name}: a figure is cut off")
+    page.close()
+    assert not trouble
+
+
+def test_search_finds_a_word(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}/search.html?q=derangement")
+    page.wait_for_selector("#search-results li", timeout=20_000)
+    assert page.locator("#search-results li a", has_text="Departures").count() >= 1
+    page.close()
+
+
+def test_dark_mode_switches_and_figures_keep_a_light_ground(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}/notebooks/01_phenomenon.html")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert sum(int(v) for v in ground[4:-1].split(",")[:3]) < 200
+    image = page.locator("article .cell_output img").first
+    assert image.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
+    page.close()

@@ -1,0 +1,71 @@
+import pytest
+
+from sublim_utils.experiments import EXPERIMENTS, of_chapter
+from sublim_utils.profiles import Profile
+from sublim_utils.settings import Condition
+
+SMOKE = Profile(results="smoke", n_images=2400, batch_size=128, epochs=2, n_seeds=2)
+PAPER = Profile(results="paper", full_grid=True)
+each = pytest.mark.parametrize("name", EXPERIMENTS)
+
+
+@each
+@pytest.mark.parametrize("profile", [SMOKE, PAPER], ids=lambda p: p.name)
+def test_every_condition_can_be_run(name, profile):
+    chosen = EXPERIMENTS[name]
+    settings = profile.settings(**chosen.settings)
+    for full in (False, True):
+        conditions = chosen.conditions_of(settings, full=full)
+        assert conditions
+        for condition in conditions.values():
+            condition.check_with(settings)
+
+
+@each
+def test_the_few_are_some_of_all(name):
+    settings = PAPER.settings(**EXPERIMENTS[name].settings)
+    few, full = (EXPERIMENTS[name].conditions_of(settings, full=f) for f in (False, True))
+    assert few.items() <= full.items()
+
+
+@pytest.mark.parametrize("name", [n for n in EXPERIMENTS if n.startswith(("phenomenon", "alignment", "causal"))])
+def test_no_condition_is_trained_twice_under_two_names(name):
+    conditions = EXPERIMENTS[name].conditions_of(PAPER.settings(**EXPERIMENTS[name].settings)).values()
+    assert len(set(conditions)) == len(conditions)
+
+
+@each
+def test_an_experiment_belongs_to_its_chapter(name):
+    assert EXPERIMENTS[name].tier in ("main", "grid")
+    assert name in of_chapter(EXPERIMENTS[name].chapter)
+
+
+def test_chapters_share_the_baseline():
+    for name in ("phenomenon", "alignment", "alignment_controls", "causal", "causal_grid"):
+        conditions = EXPERIMENTS[name].conditions_of(PAPER.settings())
+        assert not EXPERIMENTS[name].settings
+        assert conditions["student (aux)"] == Condition()
+
+
+def test_timings_follow_the_number_of_steps():
+    conditions = EXPERIMENTS["causal_grid"].conditions_of(PAPER.settings())
+    assert conditions["update, first 1"].window == (0, 59)
+    assert conditions["gradient, after 2"].window == (118, 295)
+    assert conditions["update, window 0.5"].window == (30, 88)
+    short = EXPERIMENTS["causal_grid"].conditions_of(SMOKE.settings())
+    assert short["update, after 1"].window == (19, 38)
+    assert "update, first 3" not in short
+
+
+def test_the_laptop_fits_its_budget():
+    """About 62 student runs in chapters 01, 04 and 05: nine minutes on two cores."""
+    laptop, runs = Profile(results="laptop"), set()
+    for name in EXPERIMENTS:
+        chosen = EXPERIMENTS[name]
+        settings = laptop.settings(**chosen.settings)
+        seeds = laptop.n_seeds if chosen.tier == "main" else laptop.n_grid_seeds
+        if chosen.chapter[:2] in ("01", "04", "05"):
+            runs |= {
+                (settings, c, s) for c in chosen.conditions_of(settings, full=False).values() for s in range(seeds)
+            }
+    assert len(runs) <= 66

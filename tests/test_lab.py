@@ -1,0 +1,212 @@
+"""The lab: read or train, after faults that really happen: kills, rivals, damage, divergence."""
+
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from multiprocessing import forkserver
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from sublim_utils import lab as module
+from sublim_utils import teachers
+from sublim_utils.lab import DivergenceError, diverged
+from sublim_utils.mlp import MLP
+from sublim_utils.settings import Condition
+from sublim_utils.store import DamagedFileWarning, _digest
+from tests import small
+from tests.small import FEW, SETTINGS
+
+SEEDS = [0, 1, 2, 3]
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """A server of child processes that has imported the library once, and no thread."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.small"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        forkserver.ensure_running()
+    return context
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.data, "load", small.images)
+        lab = small.new_lab(tmp_path_factory.mktemp("undisturbed"))
+        begun = time.monotonic()
+        dataset = lab.students(SETTINGS, FEW, SEEDS)
+    return dataset, lab.store.root, time.monotonic() - begun
+
+
+def assert_intact(root):
+    """Every file that a reader would open is what its name says."""
+    for path in root.rglob("*.nc"):
+        assert _digest(path) == path.name.split(".")[1], path
+
+
+def assert_close(found, expected):
+    """Equal, but for last bits where a resumed seed trains fewer conditions side by side."""
+    for name in expected.data_vars:
+        a, b = found[name].values, expected[name].values
+        assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max(), name
+    assert found["condition"].values.tolist() == expected["condition"].values.tolist()
+    assert found["seed"].values.tolist() == expected["seed"].values.tolist()
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_a_run_goes_on_to_the_undisturbed_result(processes, tmp_path, lab, undisturbed):
+    expected, _, _ = undisturbed
+    root, moments, killed = lab.store.root, random.Random(0), 0
+    for attempt in range(5):
+        log = tmp_path / str(attempt)
+        child = processes.Process(target=small.fill, args=(root, SEEDS, log))
+        child.start()
+        while child.is_alive() and not log.exists():
+            time.sleep(0.005)  # until it trains its first student
+        child.join(moments.uniform(0, 0.1))  # seconds: a few per cent of the work
+        child.kill()
+        child.join()
+        killed += child.exitcode == -9
+        assert_intact(root)
+    assert killed >= 2
+    assert_close(lab.students(SETTINGS, FEW, SEEDS), expected)
+    assert_intact(root)
+
+
+def test_killed_between_seeds_the_result_is_the_undisturbed_one_bit_for_bit(lab, undisturbed):
+    lab.students(SETTINGS, FEW, SEEDS[1:2])
+    again = small.new_lab(lab.store.root).students(SETTINGS, FEW, SEEDS)
+    xr.testing.assert_equal(again, undisturbed[0])
+
+
+def test_two_processes_fill_one_store_without_loss_or_double_work(processes, tmp_path, lab, undisturbed):
+    logs = [tmp_path / "a", tmp_path / "b"]
+    children = [processes.Process(target=small.fill, args=(lab.store.root, SEEDS, log)) for log in logs]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+        assert child.exitcode == 0
+    trained = Counter(line for log in logs if log.exists() for line in log.read_text().split())
+    assert trained == {str(seed): 1 for seed in SEEDS}
+    files = Counter(path.parent for path in lab.store.root.rglob("*.nc"))
+    assert sum(files.values()) == len(SEEDS) * len(FEW) + 4  # the teachers of seeds 0 ... 3
+    xr.testing.assert_equal(lab.students(SETTINGS, FEW, SEEDS), undisturbed[0])
+
+
+def test_what_is_stored_is_not_trained_again(lab, monkeypatch):
+    first = lab.students(SETTINGS, FEW, [0, 1])
+    before = {path: path.stat().st_mtime_ns for path in lab.store.root.rglob("*.nc")}
+    for name in ("train_students", "train_teachers"):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("trained"))
+    xr.testing.assert_equal(lab.students(SETTINGS, FEW, [0, 1]), first)
+    few = lab.students(SETTINGS, {"again": FEW["baseline"]}, [1])
+    assert few["condition"].values.tolist() == ["again"]
+    assert few["inner"].values.tobytes() == first["inner"].sel(seed=[1], condition=["baseline"]).values.tobytes()
+    assert {path: path.stat().st_mtime_ns for path in lab.store.root.rglob("*.nc")} == before
+
+
+def test_only_what_lacks_is_trained(lab, monkeypatch):
+    two = {name: FEW[name] for name in ("baseline", "liminal")}
+    lab.students(SETTINGS, {"baseline": two["baseline"]}, [0, 1])
+    trained, train = [], module.train_students
+
+    def noted(settings, conditions, seeds, *args, **options):
+        trained.append((list(conditions), seeds))
+        return train(settings, conditions, seeds, *args, **options)
+
+    monkeypatch.setattr(module, "train_students", noted)
+    dataset = lab.students(SETTINGS, two, [2, 0])
+    assert sorted(trained) == [(["baseline", "liminal"], [2]), (["liminal"], [0])]
+    assert dataset.sizes == lab.students(SETTINGS, two, [0, 2]).sizes
+    assert dataset["seed"].values.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("kind", ["students", "teachers"])
+def test_a_damaged_run_is_trained_again_to_the_same_result(lab, kind):
+    def result():
+        if kind == "teachers":
+            return lab.teachers(SETTINGS, [0, 1])
+        return lab.students(SETTINGS, {"baseline": Condition()}, [0, 1])
+
+    first = result()
+    path = sorted((lab.store.root / kind).rglob("*.nc"))[0]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(DamagedFileWarning):
+        again = result()
+    xr.testing.assert_equal(again, first)
+    assert_intact(lab.store.root)
+
+
+def test_a_diverging_student_is_named_and_the_others_are_kept(lab):
+    s = replace(SETTINGS, optimizer="sgd", student_lr=0.1)
+    conditions = {"baseline": Condition(), "pulled": Condition(base_decay=1e3)}
+    with pytest.raises(DivergenceError) as caught:
+        lab.students(s, conditions, [0, 1])
+    for seed in (0, 1):
+        step = first_step_lost(lab, s, conditions["pulled"], seed)
+        assert 0 < step < s.n_steps
+        assert f"pulled of seed {seed} diverged at step {step}" in str(caught.value)
+        assert not lab.store.has("students", lab.address_of(s, conditions["pulled"]), seed)
+    assert "baseline" not in str(caught.value)
+    kept = lab.students(s, {"baseline": Condition()}, [0, 1])
+    assert np.isfinite(kept["trait_loss"]).all()
+
+
+def first_step_lost(lab, settings, condition, seed):
+    thetas = {"own": lab.teacher_weights(settings, seed, "own")}
+    dataset, _ = module.train_students(settings, {"c": condition}, [seed], small.images(), thetas)
+    bad = ~np.isfinite(dataset["distill_loss"] + dataset["trait_loss"] + dataset["update_norm"]).values[0, 0]
+    return int(np.flatnonzero(bad)[0])
+
+
+def test_divergence_is_found_in_each_series():
+    fine = {name: ("step", np.ones(4)) for name in ("distill_loss", "trait_loss", "update_norm")}
+    assert diverged(xr.Dataset(fine)) is None
+    for name in fine:
+        for lost in (np.nan, np.inf):
+            bad = xr.Dataset({**fine, name: ("step", np.array([1, 1, lost, 1]))})
+            assert diverged(bad) == "step 2"
+
+
+def test_teachers_are_those_trained_and_other_ones_are_the_partners(lab, images):
+    theta, _, counts = teachers.train_teachers(SETTINGS, images, [1])
+    dataset = lab.teachers(SETTINGS, [0, 1])
+    assert dataset["theta"].sel(seed=1).values.tobytes() == theta[0, 0].numpy().tobytes()
+    assert dataset["confusion"].sel(seed=1).values.tolist() == [c[0, 0].int().tolist() for c in counts]
+    share = counts[-1][0, 0].trace() / SETTINGS.n_test
+    assert dataset["accuracy"].sel(seed=1).values[-1] == pytest.approx(share.item())
+    assert torch.equal(lab.teacher_weights(SETTINGS, 0, "other"), lab.teacher_weights(SETTINGS, 1, "own"))
+    shuffled = lab.teacher_weights(SETTINGS, 1, "shuffled")
+    assert torch.equal(shuffled[0], teachers.train_teachers(SETTINGS, images, [1], shuffled=True)[0][0])
+
+
+def test_weights_are_those_of_the_recorded_students(lab):
+    conditions = {name: FEW[name] for name in ("baseline", "liminal")}
+    weights = lab.student_weights(SETTINGS, conditions, 0)
+    stored = lab.students(SETTINGS, conditions, [0])
+    theta, x = weights["liminal"], small.images()
+    logits = teachers.logits_of(MLP.of(SETTINGS), theta, x.test[: SETTINGS.n_test])
+    counts = teachers.confusion(logits, x.test_labels[: SETTINGS.n_test])
+    assert stored["confusion"].sel(condition="liminal").values[0].tolist() == counts.int().tolist()
+
+
+def test_provenance_says_how_a_run_was_made(lab):
+    attributes = lab.students(SETTINGS, {"liminal": FEW["liminal"]}, [0]).attrs
+    assert attributes["torch"] == torch.__version__
+    assert attributes["condition"] == '{"schedule": "two_phase", "liminal": 2.0}'
+    assert attributes["device"].startswith("cpu")
+    assert float(attributes["seconds"]) > 0
+
+
+def test_seeds_of_a_tier(lab):
+    assert lab.seeds("main") == lab.seeds("grid") == [0, 1]
