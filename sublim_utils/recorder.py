@@ -13,14 +13,15 @@ from sublim_utils.settings import N_CLASS, Settings
 STEP, LAYER, EVAL = ("step",), ("step", "layer"), ("eval",)
 QUANTITIES = {
     "distill_loss": (STEP, "loss minimised, on the step's batch (nats, or squared logits)"),
-    "trait_loss": (STEP, "L_T on the step's batch of real images (nats)"),
+    "trait_loss": (STEP, "L_T before the step, on its batch of real images (nats)"),
+    "trait_loss_end": (STEP, "L_T after the step, on the next step's batch: the same one where it is fixed (nats)"),
     "inner": (LAYER, "<trait gradient, distillation gradient>"),
     "trait_norm": (LAYER, "|trait gradient|"),
     "distill_norm": (LAYER, "|distillation gradient|"),
     "inner_applied": (STEP, "<trait gradient, gradient applied>"),
     "applied_norm": (STEP, "|gradient applied|, after penalties and interventions"),
     "drive": (LAYER, "<trait gradient before the step, theta_(t+1) - theta_t>"),
-    "drive_end": (LAYER, "<trait gradient after the step, theta_(t+1) - theta_t>"),
+    "drive_end": (LAYER, "<trait gradient after the step, on the next step's batch, theta_(t+1) - theta_t>"),
     "update_norm": (STEP, "|theta_(t+1) - theta_t|"),
     "inner_displacement": (STEP, "<-distillation gradient, D_T>, D_T = theta_T - theta_0"),
     "progress": (STEP, "<theta_t - theta_0, D_T> / |D_T|^2"),

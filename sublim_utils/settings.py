@@ -138,7 +138,7 @@ class Settings(Options):
     loss: Literal["kl", "mse"] = "kl"  # KL(teacher || student), or squared error on the logits
     inputs: Inputs = "uniform"
     trait_batch_size: int = 1024  # real images in the trait gradient of one step
-    trait_batch: Literal["fresh", "fixed"] = "fresh"  # another batch every step, or one for all
+    trait_batch: Literal["fresh", "fixed"] = "fresh"  # tracked: another batch every step, or one for all
 
     def check(self) -> None:
         """Refuse values out of range."""
@@ -218,7 +218,7 @@ class Condition(Options):
     direction: Literal["trait", "random", "displacement"] = "trait"
     scope: Literal["whole", "layer"] = "whole"  # one inner product, or one per layer
     window: tuple[int, ...] | None = None  # steps [start, stop) of the projection; None: all
-    projection_batch: Literal["tracked", "independent"] = "tracked"
+    projection_batch: Literal["tracked", "independent"] = "tracked"  # independent: always fresh
 
     schedule: Schedule = "first_epoch"  # of the liminal penalty
     liminal: float = 0.0  # lambda_0, the penalty's strength

@@ -55,7 +55,7 @@ class Ensemble:
         self.targets, self.heldout_targets = self.distill_targets(self.inputs), self.distill_targets(self.heldout)
         self.load_images(images)
         self.orders = self.batches(settings.n_inputs, settings.batch_size, "student-order")
-        self.trait_batch = self.trait_batches("trait-batches")
+        self.trait_batch = self.trait_batches("trait-batches", settings.trait_batch == "fixed")
         self.independent_batch = self.trait_batches("independent-batches")
         self.penalised = [i for i, c in enumerate(self.conditions) if c.liminal]
         self.base = {i: self.base_target(self.conditions[i]) for i in self.penalised}
@@ -93,16 +93,15 @@ class Ensemble:
         orders = [epoch_orders(n, size, epochs, generator(s, purpose)) for s in self.seeds]
         return [torch.stack(batch).to(self.device) for batch in zip(*orders, strict=True)]
 
-    def trait_batches(self, purpose: str) -> Callable[[int], Tensor]:
+    def trait_batches(self, purpose: str, fixed: bool = False) -> Callable[[int], Tensor]:
         """Return step -> indices (seed, size) of its real images: all of one size, fresh or fixed."""
         n, size = self.settings.n_train, self.settings.trait_batch_size
-        per_pass = 1 if self.settings.trait_batch == "fixed" else n // size
+        per_pass = n // size
         rngs = [generator(seed, purpose) for seed in self.seeds]
         passes: list[Tensor] = []
 
         def at(step: int) -> Tensor:
-            if self.settings.trait_batch == "fixed":
-                step = 0
+            step = 0 if fixed else step
             while len(passes) <= step // per_pass:
                 order = torch.stack([torch.randperm(n, generator=rng) for rng in rngs])
                 passes.append(order.to(self.device))
@@ -194,8 +193,7 @@ class Training:
         e, record = self.ensemble, self.recorder
         distill_loss = self.distill_gradient(step)
         trait_loss, trait = e.trait_gradient(self.theta, e.trait_batch(step))
-        if step:
-            record.write(step - 1, {"drive_end": record.by_layer(trait, self.update)})
+        self.close(step - 1, trait_loss, trait)
         trait = e.work.take("kept trait", trait.shape, trait).copy_(trait)
         self.interventions.projected("gradient", self.applied, self.theta, trait, step)
         self.interventions.perturb(self.applied, self.theta, e.reference, step)
@@ -223,6 +221,12 @@ class Training:
         drive = record.by_layer(trait, update)
         record.write(step, {"drive": drive, "update_norm": dot(update, update).sqrt()})
 
+    def close(self, step: int, trait_loss: Tensor, trait: Tensor) -> None:
+        """Record the trait loss and the drive at the end of `step`, known when the next one begins."""
+        if step >= 0:
+            ends = {"drive_end": self.recorder.by_layer(trait, self.update), "trait_loss_end": trait_loss}
+            self.recorder.write(step, ends)
+
     def run(self, advance: Callable[[], object]) -> None:
         """Take all steps and evaluations; `advance` is called after each step."""
         e = self.ensemble
@@ -234,8 +238,7 @@ class Training:
             advance()
         last = e.settings.n_steps
         self.recorder.evaluation(evals[last], e.evaluate(self.theta))
-        _, trait = e.trait_gradient(self.theta, e.trait_batch(last))
-        self.recorder.write(last - 1, {"drive_end": self.recorder.by_layer(trait, self.update)})
+        self.close(last - 1, *e.trait_gradient(self.theta, e.trait_batch(last)))
 
 
 def take(values: Tensor, index: Tensor, work: Workspace | None = None) -> Tensor:
