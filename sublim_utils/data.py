@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision.datasets
 from filelock import FileLock
 from torch import Tensor
 
@@ -80,6 +79,8 @@ def _download(url: str) -> bytes:
 
 
 def _from_mirrors(task: str, name: str) -> bytes:
+    import torchvision.datasets  # two seconds, which only who fetches should pay
+
     dataset = {"mnist": torchvision.datasets.MNIST, "fashion": torchvision.datasets.FashionMNIST}
     failures = []
     for mirror in dataset[task].mirrors:

@@ -23,6 +23,9 @@ from sublim_utils.store import ENGINE, Store, address
 from sublim_utils.students import train_students
 from sublim_utils.teachers import resolve_device, train_teachers
 
+RECORDED = "paper"
+"""Name of the results folder whose runs are committed: the profile at the paper's scale."""
+
 
 class DivergenceError(ArithmeticError):
     """A training left the finite numbers; the message names condition, seed and step."""
@@ -80,6 +83,23 @@ class Lab:
         conditions = chosen.conditions_of(settings, full=self.profile.full_grid)
         return self.students(settings, conditions, self.seeds(chosen.tier) if seeds is None else seeds)
 
+    def recorded(self, name: str) -> dict[str, xr.Dataset]:
+        """Return what the recorded store beside this profile's holds of an experiment, by condition.
+
+        Each condition has the seeds (two or more) that are there; dims (seed, ...). Nothing is trained.
+        Empty where the profile's protocol is not the paper's, as at smoke scale.
+        """
+        chosen = EXPERIMENTS[name]
+        settings = Settings.of(**chosen.settings)
+        if self.profile.settings(**chosen.settings) != settings:
+            return {}
+        store, found = Store(self.store.root.parent / RECORDED), {}
+        for n, condition in chosen.conditions_of(settings).items():
+            where = self.address_of(settings, condition)
+            if len(seeds := store.seeds("students", where)) > 1:
+                found[n] = store.load("students", where, seeds)
+        return found
+
     def students(self, settings: Settings, conditions: Mapping[str, Condition], seeds: Sequence[int]) -> xr.Dataset:
         """Return the students of some conditions and seeds, trained as far as they are not stored.
 
@@ -91,12 +111,13 @@ class Lab:
         where = {name: self.address_of(settings, c) for name, c in conditions.items()}
 
         def missing(seed: int) -> dict[str, Condition]:
-            return {n: c for n, c in conditions.items() if not self.store.has("students", where[n], seed)}
+            return {n: c for n, c in conditions.items() if seed not in self.store.seeds("students", where[n])}
 
         def train(seed: int, advance: Callable[[], object]) -> None:
             self._train(settings, missing(seed), seed, advance)
 
-        absent = {seed: len(missing(seed)) for seed in dict.fromkeys(seeds)}
+        held = [self.store.seeds("students", w) for w in where.values()]
+        absent = {seed: sum(seed not in there for there in held) for seed in dict.fromkeys(seeds)}
         self._fill("students", {seed: n * settings.n_steps for seed, n in absent.items() if n}, missing, train)
         parts = [self.store.load("students", where[n], seeds) for n in conditions]
         parts = [p.assign_coords(condition=[n]) for p, n in zip(parts, conditions, strict=True)]
@@ -207,10 +228,10 @@ class Lab:
             self.store.save("teachers", where, dataset)
 
         def missing(seed: int) -> bool:
-            return not self.store.has("teachers", where, seed)
+            return seed not in self.store.seeds("teachers", where)
 
-        steps = settings.teacher_epochs * settings.steps_per_teacher_epoch
-        self._fill("teachers", {seed: steps for seed in dict.fromkeys(seeds) if missing(seed)}, missing, train)
+        steps, held = settings.teacher_epochs * settings.steps_per_teacher_epoch, self.store.seeds("teachers", where)
+        self._fill("teachers", {seed: steps for seed in dict.fromkeys(seeds) if seed not in held}, missing, train)
         loaded = self.store.load("teachers", where, seeds)
         counts = loaded["confusion"]
         right = xr.apply_ufunc(np.trace, counts, input_core_dims=[["class", "predicted"]],

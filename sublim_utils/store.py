@@ -62,9 +62,9 @@ class Store:
                 continue
             yield range(int(name[1]), int(name[2]) + 1), path
 
-    def has(self, kind: str, where: str, seed: int) -> bool:
-        """Say whether a run is there, intact."""
-        return any(seed in seeds for seeds, _ in self.files(kind, where))
+    def seeds(self, kind: str, where: str) -> list[int]:
+        """Return the seeds whose runs are there, intact, ascending."""
+        return sorted({seed for span, _ in self.files(kind, where) for seed in span})
 
     def load(self, kind: str, where: str, seeds: Sequence[int]) -> xr.Dataset:
         """Return the runs of `seeds` at an address, joined along the dimension seed.

@@ -16,10 +16,12 @@ import xarray as xr
 
 from sublim_utils import lab as module
 from sublim_utils import teachers
-from sublim_utils.lab import DivergenceError, diverged
+from sublim_utils.experiments import EXPERIMENTS
+from sublim_utils.lab import DivergenceError, Lab, diverged
 from sublim_utils.mlp import MLP
-from sublim_utils.settings import Condition
-from sublim_utils.store import DamagedFileWarning, _digest
+from sublim_utils.profiles import Profile
+from sublim_utils.settings import Condition, Settings
+from sublim_utils.store import DamagedFileWarning, Store, _digest
 from tests import small
 from tests.small import FEW, SETTINGS
 
@@ -156,7 +158,7 @@ def test_a_diverging_student_is_named_and_the_others_are_kept(lab):
         step = first_step_lost(lab, s, conditions["pulled"], seed)
         assert 0 < step < s.n_steps
         assert f"pulled of seed {seed} diverged at step {step}" in str(caught.value)
-        assert not lab.store.has("students", lab.address_of(s, conditions["pulled"]), seed)
+        assert seed not in lab.store.seeds("students", lab.address_of(s, conditions["pulled"]))
     assert "baseline" not in str(caught.value)
     kept = lab.students(s, {"baseline": Condition()}, [0, 1])
     assert np.isfinite(kept["trait_loss"]).all()
@@ -210,3 +212,15 @@ def test_provenance_says_how_a_run_was_made(lab):
 
 def test_seeds_of_a_tier(lab):
     assert lab.seeds("main") == lab.seeds("grid") == [0, 1]
+
+
+def test_recorded_runs_are_read_beside_the_profiles_own_and_only_at_the_papers_protocol(tmp_path):
+    conditions, store = EXPERIMENTS["phenomenon"].conditions, Store(tmp_path / module.RECORDED)
+    for name, seeds in (("student (aux)", (0, 1, 5)), ("cross-model (aux)", (0,))):
+        for seed in seeds:
+            run = xr.Dataset({"accuracy": (("seed", "eval"), [[seed / 10]])}, {"seed": [seed]})
+            store.save("students", Lab.address_of(Settings(), conditions[name]), run)
+    found = Lab(Profile(results=str(tmp_path / "laptop")), "cpu").recorded("phenomenon")
+    assert list(found) == ["student (aux)"]  # one seed makes no interval
+    assert found["student (aux)"]["accuracy"].values.ravel().tolist() == [0.0, 0.1, 0.5]
+    assert not Lab(Profile(results=str(tmp_path / "laptop"), n_images=600, batch_size=64), "cpu").recorded("phenomenon")

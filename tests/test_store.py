@@ -28,9 +28,8 @@ def test_what_is_saved_is_loaded_in_the_order_asked_for(store):
     found = store.load("students", "here", [6, 0, 2])
     xr.testing.assert_equal(found, runs(6, 0, 2))
     assert found.attrs == {"torch": "2"}
-    assert [store.has("students", "here", s) for s in range(4)] == [True, True, True, False]
-    assert not store.has("students", "elsewhere", 0)
-    assert not store.has("teachers", "here", 0)
+    assert store.seeds("students", "here") == [0, 1, 2, 5, 6, 7]
+    assert store.seeds("students", "elsewhere") == store.seeds("teachers", "here") == []
 
 
 def test_a_missing_seed_is_named(store):
@@ -60,7 +59,7 @@ def test_a_damaged_file_is_set_aside_with_a_warning_and_counts_as_missing(store,
     DAMAGES[damage](path)
     content = path.read_bytes()
     with pytest.warns(DamagedFileWarning, match=path.name):
-        assert not store.has("students", "here", 0)
+        assert 0 not in store.seeds("students", "here")
     assert not path.exists()
     assert path.with_name(f"{path.name}.damaged").read_bytes() == content  # evidence is kept
     assert other.exists()
@@ -78,7 +77,7 @@ def test_foreign_files_are_set_aside_or_passed_over(store):
     path.with_name("notes.txt").write_text("a note")
     path.with_name(".unfinished-abc").write_bytes(b"half a file")
     with pytest.warns(DamagedFileWarning) as caught:
-        assert not store.has("students", "here", 1)
+        assert 1 not in store.seeds("students", "here")
     assert len(caught) == 2
     assert not renamed.exists()
     assert path.with_name("notes.txt").exists()
