@@ -6,10 +6,12 @@ from pathlib import Path
 
 import yaml
 
-from sublim_utils.experiments import EXPERIMENTS, of_chapter
+from sublim_utils.experiments import EXPERIMENTS, of_chapter, run_at
+from sublim_utils.profiles import Profile
 
 PROFILE = config.get("profile", "laptop")
 PARAMETERS = tomllib.loads(Path("profiles.toml").read_text())[PROFILE]
+SIZE = Profile.of(**{k: v for k, v in PARAMETERS.items() if k != "device"})
 RESULTS, BUILD = f"results/{PROFILE}", f"_build/{PROFILE}"
 OUTPUT = BUILD if PROFILE == "smoke" else "."  # jupyter-book appends _build/html
 SEEDS_PER_JOB = int(config.get("seeds_per_job", 10))
@@ -20,7 +22,8 @@ CHAPTERS = [Path(f).stem for f in FILES if f.startswith("notebooks/")]
 VERDICTS = "09_verdicts"  # reads all other chapters' claims
 PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
 ENGINE = [f"sublim_utils/{m}.py" for m in
-          ("settings", "seeds", "mlp", "losses", "inputs", "teachers", "interventions", "students", "experiments")]
+          ("settings", "seeds", "mlp", "losses", "inputs", "teachers", "interventions", "students", "experiments",
+           "mitigations", "sweeps")]
 PACKAGE = sorted(str(p) for p in Path("sublim_utils").glob("*") if p.is_file())
 
 
@@ -31,19 +34,22 @@ def manifests(name):
     return [f"{RESULTS}/manifests/{name}/{s}-{min(s + SEEDS_PER_JOB, n)}.json" for s in starts]
 
 
+localrules: claims, html  # short: never a cluster's jobs
+
+
 rule book:
     input: f"{OUTPUT}/_build/html/index.html"
 
 
 rule all_runs:
-    input: [m for name in EXPERIMENTS for m in manifests(name)]
+    input: [m for name in run_at(SIZE) for m in manifests(name)]
 
 
 rule runs:
     input: ENGINE
     output: RESULTS + "/manifests/{name}/{first}-{stop}.json"
     wildcard_constraints: name="[a-z0-9_]+"
-    threads: workflow.cores
+    threads: lambda _: workflow.cores  # all there are; on a cluster, the profile's set-threads
     resources: mem_mb=4000, runtime=240
     shell: "python -m sublim_utils run {wildcards.name} {output} --profile " + PROFILE
            + " --seeds {wildcards.first}:{wildcards.stop}"
@@ -52,10 +58,11 @@ rule runs:
 rule chapter:
     input:
         "notebooks/{chapter}.ipynb", "profiles.toml", PACKAGE,
-        lambda w: [m for name in of_chapter(w.chapter) for m in manifests(name)],
+        lambda w: [m for name in of_chapter(w.chapter, SIZE) for m in manifests(name)],
         lambda w: f"{RESULTS}/claims.json" if w.chapter == VERDICTS else [],
     output: BUILD + "/notebooks/{chapter}.ipynb"
-    threads: workflow.cores
+    threads: lambda _: workflow.cores
+    resources: mem_mb=4000, runtime=240
     shell: "python -m sublim_utils execute {input[0]} {output} --profile " + PROFILE
 
 

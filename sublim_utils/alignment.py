@@ -27,6 +27,12 @@ def drive_cosine(runs: xr.Dataset) -> xr.DataArray:
     return (-runs["drive"].sum("layer") / (trait * runs["update_norm"])).rename("drive_cosine")
 
 
+def applied_cosine(runs: xr.Dataset) -> xr.DataArray:
+    r"""Return cos(trait gradient, gradient applied): after penalties and projections, before the optimiser."""
+    trait = np.sqrt((runs["trait_norm"] ** 2).sum("layer"))
+    return (runs["inner_applied"] / (trait * runs["applied_norm"])).rename("applied_cosine")
+
+
 def per_epoch(series: xr.DataArray, steps_per_epoch: int) -> xr.DataArray:
     """Return the mean over each epoch's steps, with the dimension epoch (1 ... E) for step."""
     epoch = np.arange(series.sizes["step"]) // steps_per_epoch + 1
@@ -107,3 +113,21 @@ def half_point(x: Sequence[float], y: Sequence[float]) -> float:
     after = int(np.argmax(share >= 0.5))
     way = (0.5 - share[after - 1]) / (share[after] - share[after - 1])
     return float(x[after - 1] + way * (x[after] - x[after - 1]))
+
+
+def falls_to(level: float, x: Sequence[float], y: Sequence[float]) -> float:
+    """Return the x at which y first comes down to `level`, interpolated linearly between points.
+
+    x ascends. It is x[0] if y starts there or below, and x[-1] if y never comes down to it: read
+    that as "at least".
+
+    >>> falls_to(2.0, [0, 1, 3], [6.0, 4.0, 0.0])
+    2.0
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    below = np.flatnonzero(y <= level)
+    if not len(below) or below[0] == 0:
+        return float(x[below[0]] if len(below) else x[-1])
+    before, after = below[0] - 1, below[0]
+    way = (y[before] - level) / (y[before] - y[after])
+    return float(x[before] + way * (x[after] - x[before]))

@@ -7,7 +7,8 @@ experiments that share a condition share its runs.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sublim_utils import mitigations
+from sublim_utils import mitigations, sweeps
+from sublim_utils.profiles import Profile
 from sublim_utils.settings import Condition, Settings
 
 Conditions = Mapping[str, Condition]
@@ -24,6 +25,10 @@ class Experiment:
     settings : changes to the paper's protocol
     conditions : by name, or a function of the settings where they depend on the step count
     few : the conditions that a profile without the full grid runs; empty: all
+    scaled : multiples of the profile's own settings, such as {"batch_size": 4}
+    full_only : left out by a profile without the full grid
+    least_images : left out by a profile of fewer images, such as one that tests run
+    also : other chapters that read it
     """
 
     chapter: str
@@ -31,6 +36,20 @@ class Experiment:
     settings: Mapping[str, object] = field(default_factory=dict)
     conditions: Conditions | Callable[[Settings], Conditions]
     few: tuple[str, ...] = ()
+    scaled: Mapping[str, float] = field(default_factory=dict)
+    full_only: bool = False
+    least_images: int = 0
+    also: tuple[str, ...] = ()
+
+    def is_run_at(self, profile: Profile) -> bool:
+        """Say whether a profile runs this experiment."""
+        return (profile.full_grid or not self.full_only) and profile.n_images >= self.least_images
+
+    def settings_of(self, profile: Profile) -> Settings:
+        """Return the protocol at a profile's size, with this experiment's changes."""
+        own = profile.settings()
+        scaled = {name: max(1, round(factor * getattr(own, name))) for name, factor in self.scaled.items()}
+        return profile.settings(**self.settings, **scaled)
 
     def conditions_of(self, settings: Settings, *, full: bool = True) -> dict[str, Condition]:
         """Return the conditions, all or the few, under given settings."""
@@ -111,6 +130,17 @@ def under(optimizer: str, lr: float) -> Experiment:
             "random direction": Condition(projection=1.0, direction="random"),
         },
         few=("student (aux)", "projected"),
+        also=("08_robustness",),
+    )
+
+
+def on_fixed_set(conditions: Conditions, **changes: object) -> Experiment:
+    """Return students tracked on one fixed set of real images, where the changes of L_T add up.
+
+    A projection against independent batches, fresh at every step, is then watched from outside.
+    """
+    return Experiment(
+        chapter="07_ledger", tier="grid", settings={"trait_batch": "fixed", **changes}, conditions=conditions
     )
 
 
@@ -127,6 +157,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "alignment": Experiment(
         chapter="04_alignment",
         conditions={"student (aux)": BASELINE, "cross-model (aux)": CROSS},
+        also=("07_ledger",),
     ),
     "alignment_controls": Experiment(
         chapter="04_alignment",
@@ -155,6 +186,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         tier="grid",
         settings={"hidden": ()},
         conditions={"linear student (aux)": BASELINE},
+        also=("08_robustness",),
     ),
     "causal": Experiment(
         chapter="05_causal",
@@ -200,15 +232,53 @@ EXPERIMENTS: dict[str, Experiment] = {
         few=mitigations.FEW,
     ),
     "liminal_blurred": Experiment(
-        chapter="06_liminal", tier="grid", settings={"inputs": "blurred"}, conditions={"blurred noise": BASELINE}
+        chapter="06_liminal",
+        tier="grid",
+        settings={"inputs": "blurred"},
+        conditions={"blurred noise": BASELINE},
+        also=("08_robustness",),
     ),
+    "ledger": on_fixed_set(
+        {
+            "student (aux)": BASELINE,
+            "projected": Condition(projection=1.0, projection_batch="independent"),
+            "update projected": Condition(projection=1.0, target="update", projection_batch="independent"),
+            "liminal, first epoch": Condition(liminal=1.0, schedule="first_epoch"),
+        }
+    ),
+    "ledger_sgd": on_fixed_set({"student (aux)": BASELINE}, optimizer="sgd", student_lr=0.5),
+    "ledger_sgd_large": on_fixed_set({"student (aux)": BASELINE}, optimizer="sgd", student_lr=1.0),
+    "ledger_momentum": on_fixed_set({"student (aux)": BASELINE}, optimizer="momentum", student_lr=0.2),
+    "sweep_init_noise": Experiment(
+        chapter="08_robustness",
+        tier="grid",
+        conditions={"student (aux)": BASELINE, **sweeps.init_noises()},
+        few=sweeps.FEW_NOISES,
+    ),
+    **{
+        name: Experiment(
+            chapter="08_robustness",
+            tier="grid",
+            settings=point.settings,
+            scaled=point.scaled,
+            conditions={"student (aux)": BASELINE},
+            full_only=not point.few,
+            least_images=point.least_images,
+        )
+        for name, point in sweeps.own_points().items()
+    },
 }
 
 
-def of_chapter(chapter: str) -> list[str]:
-    """Return the names of a chapter's experiments.
+def run_at(profile: Profile) -> list[str]:
+    """Return the names of the experiments that a profile runs."""
+    return [name for name, e in EXPERIMENTS.items() if e.is_run_at(profile)]
 
-    >>> of_chapter("01_phenomenon")
+
+def of_chapter(chapter: str, profile: Profile) -> list[str]:
+    """Return the names of the experiments that a chapter reads at a profile, its own and others'.
+
+    >>> of_chapter("01_phenomenon", Profile(results="results/laptop"))
     ['phenomenon']
     """
-    return [name for name, e in EXPERIMENTS.items() if e.chapter == chapter]
+    return [name for name in run_at(profile) if chapter in (EXPERIMENTS[name].chapter, *EXPERIMENTS[name].also)]

@@ -7,8 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from sublim_utils import sweeps
 from sublim_utils.stats import band, mean_interval
 
 PALETTE = {
@@ -58,8 +60,27 @@ COLOURS: dict[str, str] = {
     "liminal, first epoch": PALETTE["orange"],
     "liminal, two phase": PALETTE["purple"],
     "liminal, constant": PALETTE["sky"],
+    "Adam": PALETTE["blue"],
+    "momentum": PALETTE["purple"],
+    "SGD": PALETTE["green"],
+    "SGD, large step": PALETTE["red"],
+    "first order": PALETTE["blue"],
+    "second order": PALETTE["orange"],
+    "trapezoid": PALETTE["green"],
+    "straight line": PALETTE["purple"],
+    "start only": PALETTE["grey"],
+    "measured": PALETTE["black"],
+    "signed": PALETTE["blue"],
+    "cross": PALETTE["orange"],
+    "beyond": PALETTE["grey"],
+    "default": PALETTE["blue"],
+    "what is distilled": PALETTE["green"],
+    "the network": PALETTE["purple"],
+    "the images": PALETTE["sky"],
+    "the training": PALETTE["orange"],
+    "the common start": PALETTE["red"],
 }
-"""The colour of each condition, the same in every chapter."""
+"""The colour of each condition, the same in every chapter; then those of the themes of the sweeps."""
 
 CHANCE = 0.1  # accuracy of a guess among ten classes
 
@@ -103,10 +124,54 @@ def estimates(ax: Axes, values: Mapping[str, np.ndarray | xr.DataArray]) -> Axes
     return ax
 
 
+def upright(ax: Axes, x: float, values: xr.DataArray, *, label: str, recorded: bool = False) -> Axes:
+    """Draw at `x` every seed as a dot, the mean and its 95 % interval; return `ax`.
+
+    Recorded runs are hollow and have no dots. An interval does not widen the axis: of two seeds it
+    is many times longer than they are apart.
+    """
+    found, own = mean_interval(values), colour(label)
+    if not recorded:
+        ax.plot(np.full(found.n, x), values, "o", color=own, alpha=0.35, markersize=3)
+    ends = [[(x, found.low), (x, found.high)]]
+    ax.add_collection(LineCollection(ends, colors=own, linewidths=1.2), autolim=False)
+    ax.plot(x, found.estimate, "D", color=own, markerfacecolor="white" if recorded else own, markersize=5)
+    return ax
+
+
+def sweep(
+    ax: Axes,
+    axis: sweeps.Axis,
+    measure: str,
+    run: Mapping[tuple[str, str], xr.Dataset],
+    recorded: Mapping[tuple[str, str], xr.Dataset],
+) -> Axes:
+    """Draw one measure of `sweeps.summary` at every point of an axis, run and recorded; return `ax`.
+
+    A point that is in neither, or whose measure is undefined, leaves its place empty.
+    """
+    for kind, found in enumerate((run, recorded)):
+        for place, point in enumerate(axis.points):
+            values = found[point.run][measure] if point.run in found else None
+            if values is not None and bool(np.isfinite(values).all()):
+                upright(ax, place + 0.2 * kind, values, label=axis.theme, recorded=bool(kind))
+    ax.set_xticks(range(len(axis.points)), [p.label for p in axis.points], fontsize="x-small")
+    ax.set(xlabel=axis.title, ylabel=sweeps.MEASURES[measure], xlim=(-0.5, len(axis.points) - 0.4))
+    ax.label_outer()
+    return ax
+
+
 def chance_line(ax: Axes, *, vertical: bool = False) -> Axes:
     """Mark the accuracy of guessing; return `ax`."""
     draw = ax.axvline if vertical else ax.axhline
     draw(CHANCE, color=PALETTE["grey"], linestyle=":", linewidth=1, label="chance")
+    return ax
+
+
+def zero_lines(ax: Axes) -> Axes:
+    """Mark 0 on both axes; return `ax`."""
+    for draw in (ax.axhline, ax.axvline):
+        draw(0, color=PALETTE["grey"], linestyle=":", linewidth=1)
     return ax
 
 

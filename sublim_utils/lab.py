@@ -79,7 +79,7 @@ class Lab:
     def experiment(self, name: str, seeds: Sequence[int] | None = None) -> xr.Dataset:
         """Return the students of a named experiment, dims (seed, condition, ...)."""
         chosen = EXPERIMENTS[name]
-        settings = self.profile.settings(**chosen.settings)
+        settings = chosen.settings_of(self.profile)
         conditions = chosen.conditions_of(settings, full=self.profile.full_grid)
         return self.students(settings, conditions, self.seeds(chosen.tier) if seeds is None else seeds)
 
@@ -90,8 +90,8 @@ class Lab:
         Empty where the profile's protocol is not the paper's, as at smoke scale.
         """
         chosen = EXPERIMENTS[name]
-        settings = Settings.of(**chosen.settings)
-        if self.profile.settings(**chosen.settings) != settings:
+        settings = chosen.settings_of(self.profile)
+        if self.profile.settings() != Settings():
             return {}
         store, found = Store(self.store.root.parent / RECORDED), {}
         for n, condition in chosen.conditions_of(settings).items():
@@ -118,7 +118,8 @@ class Lab:
 
         held = [self.store.seeds("students", w) for w in where.values()]
         absent = {seed: sum(seed not in there for there in held) for seed in dict.fromkeys(seeds)}
-        self._fill("students", {seed: n * settings.n_steps for seed, n in absent.items() if n}, missing, train)
+        group = address(settings=settings.changed())  # conditions of one protocol may share runs: one at a time
+        self._fill("students", group, {seed: n * settings.n_steps for seed, n in absent.items() if n}, missing, train)
         parts = [self.store.load("students", where[n], seeds) for n in conditions]
         parts = [p.assign_coords(condition=[n]) for p, n in zip(parts, conditions, strict=True)]
         joined = xr.concat(parts, "condition", data_vars="all", combine_attrs="override")
@@ -132,20 +133,22 @@ class Lab:
     def _fill(
         self,
         kind: str,
+        group: str,
         work: Mapping[int, int],
         missing: Callable[[int], object],
         train: Callable[[int, Callable[[int], object]], None],
     ) -> None:
         """Train seed by seed, first those no other process is at, then waiting for the rest.
 
-        `work` is the number of model steps of each seed that lacks something, for the bar.
+        Processes at the same `group` and seed exclude each other; `work` is the number of model
+        steps of each seed that lacks something, for the bar.
         """
         queue, failures = [(seed, 0) for seed in work], []
         with tqdm(total=sum(work.values()), unit="step", delay=2, desc="training") as bar:
             for seed, patience in queue:
                 bar.set_description(f"{kind}, seed {seed}", refresh=False)
                 try:
-                    with self._lock(f"{kind}-{seed:04d}", patience):
+                    with self._lock(f"{kind}-{group}-{seed:04d}", patience):
                         if missing(seed):
                             train(seed, bar.update)
                 except Timeout:
@@ -227,16 +230,40 @@ class Lab:
             )
             self.store.save("teachers", where, dataset)
 
-        def missing(seed: int) -> bool:
-            return seed not in self.store.seeds("teachers", where)
-
-        steps, held = settings.teacher_epochs * settings.steps_per_teacher_epoch, self.store.seeds("teachers", where)
-        self._fill("teachers", {seed: steps for seed in dict.fromkeys(seeds) if seed not in held}, missing, train)
-        loaded = self.store.load("teachers", where, seeds)
+        loaded = self._of_teachers("teachers", where, settings, seeds, train)
         counts = loaded["confusion"]
         right = xr.apply_ufunc(np.trace, counts, input_core_dims=[["class", "predicted"]],
                                kwargs={"axis1": -2, "axis2": -1})  # fmt: skip
         return loaded.assign(accuracy=right / counts.sum(["class", "predicted"]))
+
+    def _of_teachers(
+        self, kind: str, where: str, settings: Settings, seeds: Sequence[int], train: Callable[..., None]
+    ) -> xr.Dataset:
+        """Return what is stored of teachers, after training those that are not."""
+
+        def missing(seed: int) -> bool:
+            return seed not in self.store.seeds(kind, where)
+
+        steps, held = settings.teacher_epochs * settings.steps_per_teacher_epoch, self.store.seeds(kind, where)
+        self._fill(kind, where, {seed: steps for seed in dict.fromkeys(seeds) if seed not in held}, missing, train)
+        return self.store.load(kind, where, seeds)
+
+    def teacher_path(self, settings: Settings, seed: int, steps: Sequence[int]) -> Tensor:
+        """Return theta (step, P) of a seed's teacher before each of some ascending steps, trained if not stored."""
+        where = address(teacher=settings.of_teacher(), checkpoints=list(steps))
+
+        def train(seed: int, advance: Callable[[int], object]) -> None:
+            _, saved, _ = train_teachers(
+                settings, data.load(settings.task), [seed], checkpoints=steps, device=self.device,
+                advance=lambda: advance(1),
+            )  # fmt: skip
+            theta = torch.cat(saved, dim=1).cpu().numpy()
+            coords, about = {"seed": [seed], "step": list(steps)}, {"teacher": settings.of_teacher()}
+            dataset = xr.Dataset({"theta": (("seed", "step", "parameter"), theta)}, coords)
+            self.store.save("paths", where, dataset.assign_attrs(provenance(self.device, **about)))
+
+        path = self._of_teachers("paths", where, settings, [seed], train)
+        return torch.from_numpy(path["theta"].values[0]).to(self.device)
 
     def teacher_weights(self, settings: Settings, seed: int, kind: str) -> Tensor:
         """Return theta_T (1, 1, P) of a seed's "own", "other" or "shuffled" teacher."""

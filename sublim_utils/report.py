@@ -17,24 +17,23 @@ def load_claims(results: str | Path) -> list[dict[str, object]]:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a Markdown table.
+    r"""Return a Markdown table; a bar inside a cell is escaped.
 
-    >>> print(table(["a", "b"], [[1, 2]]))
+    >>> print(table(["a", "b"], [[1, "|x|"]]))
     | a | b |
     | --- | --- |
-    | 1 | 2 |
+    | 1 | \|x\| |
     """
     head = list(head)
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def summary_table(results: str | Path, prefix: str = "") -> str:
     """Return the table of all recorded claims whose id starts with `prefix`."""
     rows = [
         (
-            f"`{row['id']}` {row['claim']}",
-            row["quantity"],
+            f"`{row['id']}` {row['claim']}: *{row['quantity']}*",
             "{estimate:.3g} [{ci_low:.3g}, {ci_high:.3g}]".format(**row),
             row["n_seeds"],
             row["criterion"],
@@ -45,7 +44,7 @@ def summary_table(results: str | Path, prefix: str = "") -> str:
     ]
     if not rows:
         return "*No claim is recorded yet.*"
-    return table(("claim", "quantity", "estimate [95 % interval]", "n", "criterion", "verdict"), rows)
+    return table(("claim: *quantity*", "estimate [95 % interval]", "n", "criterion", "verdict"), rows)
 
 
 def criteria_table() -> str:

@@ -4,8 +4,8 @@ Notation of the book: theta_0 the common start, theta_T = theta_0 + eps D_T the 
 L_S(theta) = E_x l(z(x; theta), z(x; theta_T)) the student's loss on the distilled logits,
 D_S = -grad L_S(theta_0) its step, J the Jacobian of the logits at theta_0, and
 M = d/dt of -grad_z l(z, t) at t = z. Sources: Cloud et al. (arXiv 2507.14805), section 6.1
-and appendix C; equation labels are those of chapter 02. Everything here is differentiable
-and works on one model: theta is (P,), inputs x are (n, d_in), logits (n, n_logits).
+and appendix C; equation labels are those of chapter 02, where no other is named. Everything here
+is differentiable and works on one model: theta is (P,), inputs x are (n, d_in), logits (n, n_logits).
 """
 
 from dataclasses import dataclass
@@ -81,10 +81,11 @@ class Trait:
         """Return d^T H d with H the Hessian of L_T at theta, by one Hessian-vector product."""
         return d @ jvp(grad(self.loss), (theta,), (d,))[1]
 
-    def accuracy(self, theta: Tensor) -> float:
-        """Return the share of the images whose largest class logit is the label's."""
-        found = logits(self.mlp, theta, self.x)[:, :N_CLASS].argmax(-1)
-        return float((found == self.y).double().mean())
+    def evaluate(self, theta: Tensor) -> tuple[float, float]:
+        """Return L_T(theta) and the share of the images whose largest class logit is the label's."""
+        found = logits(self.mlp, theta, self.x)[:, :N_CLASS]
+        loss = torch.nn.functional.cross_entropy(found, self.y)
+        return float(loss), float((found.argmax(-1) == self.y).double().mean())
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,14 @@ class Imitation:
         target = self.distilled(theta_t)
         return -grad(self.value)(theta, target)
 
+    def pull_to_uniform(self, theta: Tensor) -> Tensor:
+        """Return E_x[J^T (u - p(z))], u uniform, (P,): the part of D_S that knows no teacher, equation (eq-own-part).
+
+        Only for the loss "kl": it is the step towards a teacher whose distilled logits are all equal.
+        """
+        target = torch.zeros_like(self.distilled(theta))
+        return -grad(self.value)(theta, target)
+
     def push(self, theta: Tensor, d: Tensor) -> Tensor:
         """Return J d, (n, m): how the distilled logits move along d."""
         return jvp(self.distilled, (theta,), (d,))[1]
@@ -133,6 +142,11 @@ class Imitation:
         """Return A = E_x[(J D_T)^T M (J D_T)], equation (eq-A): by a Jacobian-vector product, not by L_S."""
         moved = self.push(theta_0, d_t)
         return torch.einsum("ni,nij,nj->n", moved, self.metric(theta_0), moved).mean()
+
+    def curvature(self, theta_0: Tensor, d: Tensor) -> Tensor:
+        """Return K d, (P,), with K = E_x[J^T M J] of equation (eq-lazy-loss)."""
+        moved = self.push(theta_0, d).unsqueeze(-1)
+        return self.pull(theta_0, (self.metric(theta_0) @ moved).squeeze(-1))
 
 
 def distance(loss: str, z: Tensor, t: Tensor) -> Tensor:
@@ -190,18 +204,45 @@ def random_like(d: Tensor, rng: torch.Generator) -> Tensor:
     return drawn * (d.norm() / drawn.norm())
 
 
+def layer_cosines(mlp: MLP, a: Tensor, b: Tensor) -> np.ndarray:
+    """Return the cosine of a and b within each layer, (n_layers,); NaN where one of them is 0 there."""
+    return np.array([cosine(a[part], b[part]) for part in mlp.layers])
+
+
+def adam_step(d_s: Tensor, lr: float = 1.0) -> Tensor:
+    """Return Adam's first step along D_S = -grad L, (P,): lr D_S / (|D_S| + 1e-8), element by element.
+
+    Equation (eq-adam-first) of chapter 03: Adam's two running means are then the gradient and its square.
+
+    >>> adam_step(torch.tensor([3.0, -2.0, 0.0]), lr=0.5).tolist()
+    [0.5, -0.5, 0.0]
+    """
+    return lr * d_s / (d_s.abs() + 1e-8)
+
+
+def split(imitation: Imitation, theta_0: Tensor, g: Tensor, d_t: Tensor, d_s: Tensor) -> dict[str, np.ndarray]:
+    """Return the parts of -g . D_S, g = grad L_T(theta_0), for some teachers theta_0 + D_T; they add up to it.
+
+    With D_T = -c g + R and R . g = 0, equation (eq-split) of chapter 03:
+    signed = c g^T K g has c's sign by Lemma 1; cross = -g^T K R has none; beyond = what is left,
+    of second order in D_T. d_t, d_s : D_T and D_S of each teacher, (k, P); each part is (k,).
+    """
+    k_g = imitation.curvature(theta_0, g)
+    near, whole = -(d_t @ k_g), -(d_s @ g)
+    signed = -(d_t @ g) / (g @ g) * (g @ k_g)
+    parts = {"signed": signed, "cross": near - signed, "beyond": whole - near}
+    return {name: part.numpy(force=True) for name, part in parts.items()}
+
+
 def predicted_change(trait: Trait, theta: Tensor, d: Tensor, sizes: np.ndarray) -> dict[str, np.ndarray]:
     """Return the change of L_T along a step eta d, for each eta: first order, second order, and measured.
 
-    first = eta g . d, second = first + eta^2 d^T H d / 2, actual = L_T(theta + eta d) - L_T(theta),
-    equation (eq-second-order) of chapter 03; `accuracy` is its change on the same images.
+    first = eta g . d, second = first + eta^2 d^T H d / 2, actual = L_T(theta + eta d) - L_T(theta), equation
+    (eq-second-order) of chapter 03, with g and H the gradient and the Hessian of L_T at theta;
+    `accuracy` is its change on the same images.
     """
-    slope, curvature = float(trait.gradient(theta) @ d), float(trait.curvature(theta, d))
-    base, right = float(trait.loss(theta)), trait.accuracy(theta)
-    first = sizes * slope
-    return {
-        "first": first,
-        "second": first + sizes**2 * curvature / 2,
-        "actual": np.array([float(trait.loss(theta + eta * d)) - base for eta in sizes]),
-        "accuracy": np.array([trait.accuracy(theta + eta * d) - right for eta in sizes]),
-    }
+    first = sizes * float(trait.gradient(theta) @ d)
+    second = first + sizes**2 * float(trait.curvature(theta, d)) / 2
+    found = np.array([trait.evaluate(theta + eta * d) for eta in (0.0, *sizes)])
+    actual, accuracy = (found[1:] - found[0]).T
+    return {"first": first, "second": second, "actual": actual, "accuracy": accuracy}

@@ -31,6 +31,8 @@ def runs(vectors):
         "distill_norm": (dims, layered(zip(parts(g), parts(g), strict=True)) ** 0.5),
         "drive": (dims, -layered(zip(parts(t), parts(d), strict=True))),
         "update_norm": (dims[:2], np.linalg.norm(d, axis=-1)),
+        "inner_applied": (dims[:2], (t * (g + d)).sum(-1)),
+        "applied_norm": (dims[:2], np.linalg.norm(g + d, axis=-1)),
         "inner_displacement": (dims[:2], -(g * d).sum(-1)),
     })  # fmt: skip
 
@@ -43,6 +45,7 @@ def test_cosine_is_that_of_the_whole_vectors(runs, vectors):
     t, g, d = vectors
     np.testing.assert_allclose(alignment.cosine(runs), cos(t, g))
     np.testing.assert_allclose(alignment.drive_cosine(runs), cos(t, d))
+    np.testing.assert_allclose(alignment.applied_cosine(runs), cos(t, g + d))
     size = xr.DataArray(np.full(2, 3.0), dims="seed")
     expected = -(g * d).sum(-1) / np.linalg.norm(g, axis=-1) / 3
     np.testing.assert_allclose(alignment.displacement_cosine(runs, size), expected)
@@ -115,3 +118,10 @@ def test_half_point_is_the_first_crossing():
     assert alignment.half_point([0, 10, 20, 30], [0.0, 0.8, 0.2, 1.0]) == pytest.approx(6.25)
     assert alignment.half_point([0, 10, 20, 30], [0.0, 0.4, 0.2, 1.0]) == pytest.approx(20 + 10 / 6)  # from the extreme
     assert np.isnan(alignment.half_point([0, 1], [2.0, 2.0]))
+
+
+def test_the_first_fall_counts_and_a_missing_one_is_the_last_point():
+    assert alignment.falls_to(0.5, [0, 2, 4, 8], [1.0, 0.75, 0.25, 0.9]) == 3.0
+    assert alignment.falls_to(0.5, [0, 2], [0.4, 0.6]) == 0.0
+    assert alignment.falls_to(0.5, [0, 2], [0.9, 0.6]) == 2.0
+    assert alignment.falls_to(0.5, [0, 2], [0.9, 0.5]) == 2.0

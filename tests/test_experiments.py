@@ -1,6 +1,6 @@
 import pytest
 
-from sublim_utils.experiments import EXPERIMENTS, of_chapter
+from sublim_utils.experiments import EXPERIMENTS, of_chapter, run_at
 from sublim_utils.profiles import Profile
 from sublim_utils.settings import Condition
 
@@ -13,7 +13,7 @@ each = pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("profile", [SMOKE, PAPER], ids=lambda p: p.name)
 def test_every_condition_can_be_run(name, profile):
     chosen = EXPERIMENTS[name]
-    settings = profile.settings(**chosen.settings)
+    settings = chosen.settings_of(profile)
     for full in (False, True):
         conditions = chosen.conditions_of(settings, full=full)
         assert conditions
@@ -23,21 +23,31 @@ def test_every_condition_can_be_run(name, profile):
 
 @each
 def test_the_few_are_some_of_all(name):
-    settings = PAPER.settings(**EXPERIMENTS[name].settings)
+    settings = EXPERIMENTS[name].settings_of(PAPER)
     few, full = (EXPERIMENTS[name].conditions_of(settings, full=f) for f in (False, True))
     assert few.items() <= full.items()
 
 
 @pytest.mark.parametrize("name", [n for n in EXPERIMENTS if n.startswith(("phenomenon", "alignment", "causal"))])
 def test_no_condition_is_trained_twice_under_two_names(name):
-    conditions = EXPERIMENTS[name].conditions_of(PAPER.settings(**EXPERIMENTS[name].settings)).values()
+    conditions = EXPERIMENTS[name].conditions_of(EXPERIMENTS[name].settings_of(PAPER)).values()
     assert len(set(conditions)) == len(conditions)
 
 
 @each
 def test_an_experiment_belongs_to_its_chapter(name):
     assert EXPERIMENTS[name].tier in ("main", "grid")
-    assert name in of_chapter(EXPERIMENTS[name].chapter)
+    for chapter in (EXPERIMENTS[name].chapter, *EXPERIMENTS[name].also):
+        assert name in of_chapter(chapter, PAPER)
+
+
+@each
+@pytest.mark.parametrize("size", [2400, 60_000])
+@pytest.mark.parametrize("full", [False, True])
+def test_a_profile_runs_what_its_grid_and_its_size_allow(name, size, full):
+    profile, chosen = Profile(results="r", n_images=size, full_grid=full), EXPERIMENTS[name]
+    wanted = (full or not chosen.full_only) and size >= chosen.least_images
+    assert (name in run_at(profile)) == (name in of_chapter(chosen.chapter, profile)) == wanted
 
 
 def test_chapters_share_the_baseline():
@@ -62,7 +72,7 @@ def test_the_laptop_fits_its_budget():
     laptop, runs = Profile(results="laptop"), set()
     for name in EXPERIMENTS:
         chosen = EXPERIMENTS[name]
-        settings = laptop.settings(**chosen.settings)
+        settings = chosen.settings_of(laptop)
         seeds = laptop.n_seeds if chosen.tier == "main" else laptop.n_grid_seeds
         if chosen.chapter[:2] in ("01", "04", "05"):
             runs |= {

@@ -192,6 +192,18 @@ def test_teachers_are_those_trained_and_other_ones_are_the_partners(lab, images)
     assert torch.equal(shuffled[0], teachers.train_teachers(SETTINGS, images, [1], shuffled=True)[0][0])
 
 
+def test_a_teachers_path_leads_from_its_reference_to_the_teacher_and_is_trained_once(lab, monkeypatch):
+    steps = (0, 1, SETTINGS.steps_per_teacher_epoch, SETTINGS.teacher_epochs * SETTINGS.steps_per_teacher_epoch)
+    path = lab.teacher_path(SETTINGS, 1, steps)
+    assert torch.equal(path[0], teachers.references(SETTINGS, [1], lab.device)[0, 0])
+    assert torch.equal(path[-1], lab.teacher_weights(SETTINGS, 1, "own")[0, 0])
+    assert not torch.equal(path[0], path[1])
+    monkeypatch.setattr(module, "train_teachers", lambda *_, **__: pytest.fail("trained"))
+    assert torch.equal(lab.teacher_path(SETTINGS, 1, steps), path)
+    with pytest.raises(pytest.fail.Exception):
+        lab.teacher_path(SETTINGS, 1, steps[1:])
+
+
 def test_weights_are_those_of_the_recorded_students(lab):
     conditions = {name: FEW[name] for name in ("baseline", "liminal")}
     weights = lab.student_weights(SETTINGS, conditions, 0)

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 import xarray as xr
 
-from sublim_utils.stats import band, bootstrap_interval, compare, holm, mean_interval, paired
+from sublim_utils.stats import band, bootstrap_interval, compare, holm, mean_interval, paired, rank_correlation
 
 
 def test_mean_interval_is_students():
@@ -89,3 +89,17 @@ def test_compare_corrects_over_all_but_the_baseline():
     raw = [scipy.stats.wilcoxon(values.sel(condition=n) - values.sel(condition="base")).pvalue for n in ("a", "c")]
     assert list(found) == ["a", "c"]
     assert [p for _, p in found.values()] == pytest.approx(list(holm(raw)))
+
+
+def test_rank_correlation_is_spearmans_along_the_last_axis():
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(2, 5, 12)).round(1)  # with ties
+    expected = [scipy.stats.spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)]
+    assert rank_correlation(x, y) == pytest.approx(expected)
+
+
+def test_rank_correlation_of_a_constant_is_zero():
+    assert rank_correlation(np.ones(4), np.arange(4.0)) == 0
+    found = bootstrap_interval(rank_correlation, np.arange(4.0), np.array([2.0, 9.0, 4.0, 10.0]))
+    assert found.estimate == pytest.approx(0.8)
+    assert -1 <= found.low < found.estimate < found.high <= 1  # one point four times is among the resamples
