@@ -17,8 +17,8 @@ test: setup
 	ruff check .
 	ruff format --check .
 	pytest --ignore tests/book
-	pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
 	$(SNAKEMAKE) profile=smoke
+	pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
 	SUBLIM_BOOK=_build/smoke/_build/html pytest tests/book
 
 test-slurm: setup # as root, with Debian's slurm-wlm and munge; skipped elsewhere

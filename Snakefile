@@ -45,11 +45,16 @@ rule all_runs:
     input: [m for name in run_at(SIZE) for m in manifests(name)]
 
 
+def half(_):
+    """Two jobs at a time: each has parts that keep one core busy. On a cluster the profile's set-threads overrides it."""
+    return max(1, workflow.cores // 2)
+
+
 rule runs:
     input: ENGINE
     output: RESULTS + "/manifests/{name}/{first}-{stop}.json"
     wildcard_constraints: name="[a-z0-9_]+"
-    threads: lambda _: workflow.cores  # all there are; on a cluster, the profile's set-threads
+    threads: half
     resources: mem_mb=4000, runtime=240
     shell: "python -m sublim_utils run {wildcards.name} {output} --profile " + PROFILE
            + " --seeds {wildcards.first}:{wildcards.stop}"
@@ -61,7 +66,7 @@ rule chapter:
         lambda w: [m for name in of_chapter(w.chapter, SIZE) for m in manifests(name)],
         lambda w: f"{RESULTS}/claims.json" if w.chapter == VERDICTS else [],
     output: BUILD + "/notebooks/{chapter}.ipynb"
-    threads: lambda _: workflow.cores
+    threads: half
     resources: mem_mb=4000, runtime=240
     shell: "python -m sublim_utils execute {input[0]} {output} --profile " + PROFILE
 

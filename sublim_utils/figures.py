@@ -148,13 +148,15 @@ def sweep(
 ) -> Axes:
     """Draw one measure of `sweeps.summary` at every point of an axis, run and recorded; return `ax`.
 
-    A point that is in neither, or whose measure is undefined, leaves its place empty.
+    The dotted line is chance for the accuracy, else 0. A point that is in neither, or whose measure is
+    undefined, leaves its place empty.
     """
     for kind, found in enumerate((run, recorded)):
         for place, point in enumerate(axis.points):
             values = found[point.run][measure] if point.run in found else None
             if values is not None and bool(np.isfinite(values).all()):
                 upright(ax, place + 0.2 * kind, values, label=axis.theme, recorded=bool(kind))
+    ax.axhline(CHANCE if measure == "accuracy" else 0.0, color=PALETTE["grey"], linestyle=":", linewidth=1)
     ax.set_xticks(range(len(axis.points)), [p.label for p in axis.points], fontsize="x-small")
     ax.set(xlabel=axis.title, ylabel=sweeps.MEASURES[measure], xlim=(-0.5, len(axis.points) - 0.4))
     ax.label_outer()
