@@ -39,10 +39,10 @@ def others() -> dict[str, Condition]:
 
 
 FEW = (
-    *(f"liminal, {s}" for s in ("constant", "up", "down", "last epoch")),  # the others are main conditions
+    "liminal, constant",
+    "liminal, last epoch",
     "constant, aux, x 100, T 2",
-    "first epoch, all, x 1, T 2",
     "init noise 1",
     "base decay 0.01",
 )
-"""The grid of a profile without the full one: 8 conditions, and the other noise."""
+"""The grid of a profile without the full one: 5 conditions, and the other noise."""
