@@ -183,13 +183,17 @@ def slope_at_zero(eps: np.ndarray, inner: np.ndarray) -> float:
     return float(np.polynomial.polynomial.polyfit(eps, inner / eps, 1)[0])
 
 
-def order(eps: np.ndarray, remainder: np.ndarray) -> float:
-    """Return k of the log-log fit |remainder| = c eps^k.
+def order(eps: np.ndarray, remainder: np.ndarray, scatter: float = np.inf) -> float:
+    """Return k of the log-log fit |remainder| = c eps^k, NaN if points lie off it by more than `scatter` (natural log).
 
-    >>> round(order(np.array([0.1, 0.2, 0.4]), np.array([0.01, 0.04, 0.16])), 6)
+    A remainder that is lost in rounding follows no power, and scatters.
+
+    >>> round(order(np.array([0.1, 0.2, 0.4]), np.array([0.01, 0.04, 0.16]), 0.1), 6)
     2.0
     """
-    return float(np.polynomial.polynomial.polyfit(np.log(eps), np.log(np.abs(remainder)), 1)[1])
+    x, y = np.log(eps), np.log(np.abs(remainder))
+    line = np.polynomial.Polynomial.fit(x, y, 1).convert()
+    return float(line.coef[1]) if np.abs(y - line(x)).max() <= scatter else float("nan")
 
 
 def cosine(a: Tensor, b: Tensor) -> float:

@@ -304,3 +304,11 @@ def test_predicted_change_is_that_of_the_full_hessian_and_exact_to_third_order(d
     moved = [theory.logits(trait.mlp, theta + e * d, trait.x)[:, :N_CLASS].argmax(-1) for e in (0, *sizes)]
     right = [float((m == trait.y).double().mean()) for m in moved]
     np.testing.assert_allclose(found["accuracy"], np.array(right[1:]) - right[0], atol=1e-12)
+
+
+def test_a_remainder_lost_in_rounding_has_no_order():
+    exact, rng = 3 * EPS**2, np.random.default_rng(0)
+    assert theory.order(EPS, exact, 0.1) == pytest.approx(2, abs=1e-9)
+    lost = exact * rng.uniform(-1, 1, len(EPS))
+    assert np.isnan(theory.order(EPS, lost, 0.1))
+    assert np.isfinite(theory.order(EPS, lost))
