@@ -14,6 +14,7 @@ PARAMETERS = tomllib.loads(Path("profiles.toml").read_text())[PROFILE]
 SIZE = Profile.of(**{k: v for k, v in PARAMETERS.items() if k != "device"})
 RESULTS, BUILD = f"results/{PROFILE}", f"_build/{PROFILE}"
 OUTPUT = BUILD if PROFILE == "smoke" else "."  # jupyter-book appends _build/html
+INDEX = str(Path(OUTPUT, "_build", "html", "index.html"))
 SEEDS_PER_JOB = int(config.get("seeds_per_job", 10))
 
 TOC = yaml.safe_load(Path("_toc.yml").read_text())
@@ -38,7 +39,7 @@ localrules: claims, html  # short: never a cluster's jobs
 
 
 rule book:
-    input: f"{OUTPUT}/_build/html/index.html"
+    input: INDEX
 
 
 rule all_runs:
@@ -81,7 +82,7 @@ rule html:
     input:
         "_config.yml", "_toc.yml", "CITATION.cff", PAGES, f"{RESULTS}/claims.json",
         notebooks=expand(BUILD + "/notebooks/{chapter}.ipynb", chapter=CHAPTERS),
-    output: f"{OUTPUT}/_build/html/index.html"
+    output: INDEX
     params: source=f"{BUILD}/source"
     shell:
         "rm -rf {params.source} && mkdir -p {params.source}/notebooks"
