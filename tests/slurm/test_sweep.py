@@ -14,7 +14,7 @@ from tests.slurm.conftest import PATIENCE, Slurm, end, wait_for
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("Snakefile", "profiles.toml", "_toc.yml", "sublim_utils", "cluster")
-LONG, SHORT = (f"results/smoke/manifests/{job}.json" for job in ("phenomenon/0-3", "alignment/0-1"))
+LONG, SHORT = (f"results/smoke/manifests/{job}.json" for job in ("phenomenon/0-8", "alignment/0-1"))
 COMMON = ("--config", "profile=smoke", "--set-threads", "runs=1")  # sums split over threads differ in the last bits
 ON_SLURM = ("--profile", "cluster/slurm", "--slurm-init-seconds-before-status-checks", "3")
 
@@ -66,7 +66,7 @@ def test_a_killed_job_goes_on_and_the_store_is_that_of_a_local_run(tmp_path: Pat
     shared = copy_of_sources(tmp_path / "shared")
     log = shared / "log"
     first = snakemake(shared, *ON_SLURM)
-    job = wait_for("the long job runs", lambda: slurm.running("phenomenon_0_3"), [log])
+    job = wait_for("the long job runs", lambda: slurm.running("phenomenon_0_8"), [log])
     wait_for("a student is stored", lambda: stored(shared, "students"), [log])
     slurm.ask("scancel", job)
     assert first.wait(PATIENCE) != 0, log.read_text()
