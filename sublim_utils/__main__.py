@@ -8,7 +8,9 @@ from pathlib import Path
 
 from sublim_utils import chapters, claims, data, report
 from sublim_utils.experiments import EXPERIMENTS
-from sublim_utils.lab import DivergenceError, Lab
+from sublim_utils.files import write_atomically
+from sublim_utils.filling import DivergenceError
+from sublim_utils.lab import Lab
 from sublim_utils.profiles import Profile
 from sublim_utils.settings import SettingsError
 
@@ -51,15 +53,12 @@ def run(what: str, output: Path, parameters: dict[str, object], seeds: str | Non
     """Train what an experiment lacks and write the manifest of its runs."""
     if what not in EXPERIMENTS:
         raise SettingsError(f"experiment = {what!r} is not allowed: it must be one of {sorted(EXPERIMENTS)}")
-    values = {k: v for k, v in parameters.items() if k != "device"}
-    # A profile's results folder is written as a notebook sees it, one folder down.
-    values["results"] = str(values["results"]).removeprefix("../")
-    lab = Lab(Profile.of(**values), str(parameters.get("device", "auto")))
+    lab = Lab(Profile.of_parameters(**parameters), str(parameters.get("device", "auto")))
     chosen = EXPERIMENTS[what]
     wanted = lab.seeds(chosen.tier) if seeds is None else seed_range(seeds)
     runs = lab.experiment(what, wanted)
     rows = {"experiment": what, "seeds": wanted, "conditions": list(map(str, runs["condition"].values))}
-    data.write_atomically(output, (json.dumps(rows, indent=1) + "\n").encode())
+    write_atomically(output, (json.dumps(rows, indent=1) + "\n").encode())
 
 
 def act(arguments: argparse.Namespace) -> None:
@@ -76,7 +75,7 @@ def act(arguments: argparse.Namespace) -> None:
             report.write_pages(arguments.results, arguments.folder)
         case "readme":
             text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), arguments.results)
-            data.write_atomically(Path("README.md"), text.encode())
+            write_atomically(Path("README.md"), text.encode())
         case _:
             parameters = chapters.profile_parameters(arguments.profiles, arguments.profile)
             if arguments.command == "run":

