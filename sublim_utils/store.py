@@ -15,6 +15,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from sublim_utils import packing
 from sublim_utils.files import unfinished
 
 ENGINE = 3
@@ -78,19 +79,47 @@ class Store:
         for span, path in self.files(kind, where):
             if mine := sorted(wanted.intersection(span)):
                 with xr.open_dataset(path, engine="netcdf4") as dataset:
-                    parts.append(dataset.sel(seed=mine).load())
+                    parts.append(packing.unstacked(dataset.sel(seed=mine).load()))
                 wanted.difference_update(mine)
         if wanted:
             raise KeyError(f"no run of seeds {sorted(wanted)} in {self.root / kind / where}")
         joined = parts[0] if len(parts) == 1 else xr.concat(parts, "seed", data_vars="all", combine_attrs="override")
         return joined.sel(seed=list(seeds))
 
-    def save(self, kind: str, where: str, dataset: xr.Dataset) -> Path:
-        """Write a dataset of consecutive seeds atomically and return its path."""
+    def save(
+        self, kind: str, where: str, dataset: xr.Dataset, encoding: Mapping[str, Mapping[str, object]] | None = None
+    ) -> Path:
+        """Write a dataset of consecutive seeds atomically and return its path; `encoding` adds to the compression."""
         folder, seeds = self.root / kind / where, dataset["seed"].values
         with unfinished(folder) as temporary:
-            packed = {v: {"zlib": True, "complevel": 4, "shuffle": True} for v in dataset.data_vars}
-            dataset.to_netcdf(temporary, engine="netcdf4", encoding=packed)
+            small = {"zlib": True, "complevel": 4, "shuffle": True}
+            written = {v: {**small, **(encoding or {}).get(v, {})} for v in dataset.data_vars}
+            dataset.to_netcdf(temporary, engine="netcdf4", encoding=written)
             final = folder / f"seeds-{seeds[0]:04d}-{seeds[-1]:04d}.{_digest(temporary)}.nc"
             temporary.replace(final)
         return final
+
+    def pack(self, kind: str, where: str) -> list[Path]:
+        """Join an address's consecutive seeds into packed files, delete what they replace, and return them.
+
+        Killed in between, both lie there and are read alike. Packing what is packed changes nothing.
+        """
+        packed = []
+        for block in packing.blocks(self.seeds(kind, where)):
+            old = [path for span, path in self.files(kind, where) if set(span) <= set(block)]
+            if len(old) > 1:
+                parts = [self.load(kind, where, [seed]) for seed in block]
+                joined = packing.stacked(xr.concat(parts, "seed", data_vars="all", combine_attrs="drop"))
+                joined.attrs = packing.joined_attributes([part.attrs for part in parts])
+                packed.append(self.save(kind, where, joined, packing.rounding(joined)))
+                for path in set(old) - set(packed):
+                    path.unlink()
+        return packed
+
+    def kinds(self) -> list[str]:
+        """Return the kinds of run there are, but for the large ones that can be trained again: weights and paths."""
+        return sorted({path.parent.parent.name for path in self.root.glob("*/*/*.nc")} - {"weights", "paths"})
+
+    def addresses(self, kind: str) -> list[str]:
+        """Return the addresses of a kind, ascending."""
+        return sorted({path.parent.name for path in (self.root / kind).glob("*/*.nc")})
