@@ -8,12 +8,14 @@ import yaml
 
 from sublim_utils.experiments import EXPERIMENTS, of_chapter, run_at
 from sublim_utils.profiles import Profile
+from sublim_utils.store import Store
 
 PROFILE = config.get("profile", "laptop")
 PARAMETERS = tomllib.loads(Path("profiles.toml").read_text())[PROFILE]
-SIZE = Profile.of(**{k: v for k, v in PARAMETERS.items() if k != "device"})
+SIZE = Profile.of_parameters(**PARAMETERS)
 RESULTS, BUILD = f"results/{PROFILE}", f"_build/{PROFILE}"
-OUTPUT = BUILD if PROFILE == "smoke" else "."  # jupyter-book appends _build/html
+OUTPUT = "." if PROFILE == "laptop" else BUILD  # jupyter-book appends _build/html
+STORE = Store(Path(RESULTS))
 INDEX = str(Path(OUTPUT, "_build", "html", "index.html"))
 SEEDS_PER_JOB = int(config.get("seeds_per_job", 10))
 
@@ -22,17 +24,14 @@ FILES = [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
 CHAPTERS = [Path(f).stem for f in FILES if f.startswith("notebooks/")]
 VERDICTS = "09_verdicts"  # reads all other chapters' claims
 PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
-ENGINE = [f"sublim_utils/{m}.py" for m in
-          ("settings", "seeds", "mlp", "losses", "inputs", "teachers", "interventions", "students", "experiments",
-           "mitigations", "sweeps")]
 PACKAGE = sorted(str(p) for p in Path("sublim_utils").glob("*") if p.is_file())
 
 
 def manifests(name):
-    """The manifests of an experiment's jobs at this profile, one a range of seeds."""
-    n = PARAMETERS["n_seeds" if EXPERIMENTS[name].tier == "main" else "n_grid_seeds"]
-    starts = range(0, n, SEEDS_PER_JOB)
-    return [f"{RESULTS}/manifests/{name}/{s}-{min(s + SEEDS_PER_JOB, n)}.json" for s in starts]
+    """The manifests of an experiment's jobs, one for each range of seeds of which the store lacks a run."""
+    n, held = SIZE.tiers[EXPERIMENTS[name].tier], EXPERIMENTS[name].held(STORE, SIZE)
+    ranges = [range(s, min(s + SEEDS_PER_JOB, n)) for s in range(0, n, SEEDS_PER_JOB)]
+    return [f"{RESULTS}/manifests/{name}/{r.start}-{r.stop}.json" for r in ranges if set(r) - held]
 
 
 localrules: claims, html  # short: never a cluster's jobs
@@ -52,7 +51,6 @@ def half(_):
 
 
 rule runs:
-    input: ENGINE
     output: RESULTS + "/manifests/{name}/{first}-{stop}.json"
     wildcard_constraints: name="[a-z0-9_]+"
     threads: half

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from sublim_utils import mitigations, sweeps
 from sublim_utils.profiles import Profile
 from sublim_utils.settings import Condition, Settings
+from sublim_utils.store import Store, student_address
 
 Conditions = Mapping[str, Condition]
 
@@ -61,6 +62,13 @@ class Experiment:
         settings = self.settings_of(profile)
         return settings, self.conditions_of(settings, full=profile.full_grid if full is None else full)
 
+    def held(self, store: Store, profile: Profile) -> set[int]:
+        """Return the seeds of which a store holds every run of this experiment at a profile."""
+        settings, conditions = self.at(profile)
+        return set.intersection(
+            *(set(store.seeds("students", student_address(settings, c))) for c in conditions.values())
+        )
+
 
 BASELINE = Condition()
 CROSS = Condition(teacher="other")
@@ -100,17 +108,21 @@ def timings(settings: Settings, target: str) -> dict[str, Condition]:
     }
 
 
+CONTROLS = {
+    "keep only aligned": Condition(projection=1.0, side="keep"),
+    "per layer": Condition(projection=1.0, scope="layer"),
+    "displacement": Condition(projection=1.0, direction="displacement"),
+    "independent batch": Condition(projection=1.0, projection_batch="independent"),
+    "update, two-sided": Condition(projection=1.0, target="update", side="two"),
+    "update, random direction": Condition(projection=1.0, target="update", direction="random"),
+    "update, independent batch": Condition(projection=1.0, target="update", projection_batch="independent"),
+}
+"""What could explain chapter 05's finding away."""
+
+
 def causal_grid(settings: Settings) -> dict[str, Condition]:
-    """Return the controls, doses and timings of chapter 05."""
+    """Return the doses and timings of chapter 05."""
     return {
-        "student (aux)": BASELINE,
-        "keep only aligned": Condition(projection=1.0, side="keep"),
-        "per layer": Condition(projection=1.0, scope="layer"),
-        "displacement": Condition(projection=1.0, direction="displacement"),
-        "independent batch": Condition(projection=1.0, projection_batch="independent"),
-        "update, two-sided": Condition(projection=1.0, target="update", side="two"),
-        "update, random direction": Condition(projection=1.0, target="update", direction="random"),
-        "update, independent batch": Condition(projection=1.0, target="update", projection_batch="independent"),
         **doses("gradient"),
         **doses("update"),
         **timings(settings, "gradient"),
@@ -205,16 +217,17 @@ EXPERIMENTS: dict[str, Experiment] = {
             "update projected": UPDATE_PROJECTED,
         },
     ),
-    "causal_grid": Experiment(
+    "causal_controls": Experiment(
         chapter="05_causal",
         tier="grid",
+        conditions=CONTROLS,
+        few=("keep only aligned", "per layer", "displacement", "independent batch"),
+    ),
+    "causal_grid": Experiment(
+        chapter="05_causal",
+        tier="sweep",
         conditions=causal_grid,
         few=(
-            "student (aux)",
-            "keep only aligned",
-            "per layer",
-            "displacement",
-            "independent batch",
             *(f"gradient x {s:g}" for s in (0.5, 1.0)),
             *(f"update, {name} 1" for name in ("first", "after")),
         ),
@@ -232,11 +245,17 @@ EXPERIMENTS: dict[str, Experiment] = {
             "liminal, two phase": Condition(liminal=1.0, schedule="two_phase"),
         },
     ),
-    "liminal_grid": Experiment(
+    "liminal_schedules": Experiment(
         chapter="06_liminal",
         tier="grid",
-        conditions={**mitigations.schedules(), **mitigations.penalties(), **mitigations.others()},
+        conditions={**mitigations.schedules(), **mitigations.others()},
         few=mitigations.FEW,
+    ),
+    "liminal_grid": Experiment(
+        chapter="06_liminal",
+        tier="sweep",
+        conditions=mitigations.penalties(),
+        few=mitigations.FEW_PENALTIES,
     ),
     "liminal_blurred": Experiment(
         chapter="06_liminal",
@@ -256,14 +275,14 @@ EXPERIMENTS: dict[str, Experiment] = {
     "ledger_sgd_large": on_fixed_set({"student (aux)": BASELINE}, optimizer="sgd", student_lr=1.0),
     "sweep_init_noise": Experiment(
         chapter="08_robustness",
-        tier="grid",
+        tier="sweep",
         conditions={"student (aux)": BASELINE, **sweeps.init_noises()},
         few=sweeps.FEW_NOISES,
     ),
     **{
         name: Experiment(
             chapter="08_robustness",
-            tier="grid",
+            tier="sweep",
             settings=point.settings,
             scaled=point.scaled,
             conditions={"student (aux)": BASELINE},

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm import tqdm
 
 from sublim_utils import data
 from sublim_utils.experiments import EXPERIMENTS
@@ -17,7 +16,7 @@ from sublim_utils.profiles import Profile
 from sublim_utils.provenance import provenance
 from sublim_utils.seeds import other_seed
 from sublim_utils.settings import Condition, Settings
-from sublim_utils.store import Store, address
+from sublim_utils.store import Store, address, student_address
 from sublim_utils.students import train_students
 from sublim_utils.teachers import resolve_device, train_teachers
 
@@ -75,16 +74,10 @@ class Lab:
         settings, conditions = EXPERIMENTS[name].at(self.profile, full=True)
         store, found = Store(self.store.root.parent / RECORDED), {}
         for n, condition in conditions.items():
-            where = self.address_of(settings, condition)
+            where = student_address(settings, condition)
             if len(seeds := store.seeds("students", where)) > 1:
                 found[n] = store.load("students", where, seeds)
         return found
-
-    def lacking(self, settings: Settings, conditions: Mapping[str, Condition], seeds: Sequence[int]) -> dict[int, int]:
-        """Return how many of the conditions each seed lacks, for the seeds that lack any."""
-        held = [self.store.seeds("students", self.address_of(settings, c)) for c in conditions.values()]
-        absent = {seed: sum(seed not in there for there in held) for seed in dict.fromkeys(seeds)}
-        return {seed: n for seed, n in absent.items() if n}
 
     def students(self, settings: Settings, conditions: Mapping[str, Condition], seeds: Sequence[int]) -> xr.Dataset:
         """Return the students of some conditions and seeds, trained as far as they are not stored.
@@ -94,7 +87,7 @@ class Lab:
         DivergenceError
             If a training left the finite numbers; the other runs are stored all the same.
         """
-        where = {name: self.address_of(settings, c) for name, c in conditions.items()}
+        where = {name: student_address(settings, c) for name, c in conditions.items()}
 
         def missing(seed: int) -> dict[str, Condition]:
             return {n: c for n, c in conditions.items() if seed not in self.store.seeds("students", where[n])}
@@ -102,18 +95,13 @@ class Lab:
         def train(seed: int, advance: Advance) -> None:
             self._train(settings, missing(seed), seed, advance)
 
-        work = {seed: n * settings.n_steps for seed, n in self.lacking(settings, conditions, seeds).items()}
+        work = {seed: n * settings.n_steps for seed in dict.fromkeys(seeds) if (n := len(missing(seed)))}
         group = address(settings=settings.changed())  # conditions of one protocol may share runs: one at a time
         fill(self.store.root, f"students-{group}", work, missing, train)
         parts = [self.store.load("students", where[n], seeds) for n in conditions]
         parts = [p.assign_coords(condition=[n]) for p, n in zip(parts, conditions, strict=True)]
         joined = xr.concat(parts, "condition", data_vars="all", combine_attrs="override")
         return joined.transpose("seed", "condition", ...)
-
-    @staticmethod
-    def address_of(settings: Settings, condition: Condition) -> str:
-        """Return a student's address, without its seed."""
-        return address(settings=settings.changed(), condition=condition.changed())
 
     def _distilled(
         self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Callable[[], object]
@@ -136,14 +124,19 @@ class Lab:
                 continue
             about = {"settings": settings.changed(), "condition": condition.changed(), "seconds": seconds}
             run.attrs = provenance(self.device, **about)
-            self.store.save("students", self.address_of(settings, condition), run)
+            self.store.save("students", student_address(settings, condition), run)
         if lost:
             raise DivergenceError("; ".join(lost))
 
-    def student_weights(self, settings: Settings, conditions: Mapping[str, Condition], seed: int) -> dict[str, Tensor]:
-        """Train one seed's students and return theta (P,) of each; nothing is stored."""
-        with tqdm(total=settings.n_steps, unit="step", delay=2, desc="weights") as bar:
-            _, theta = self._distilled(settings, conditions, seed, bar.update)
+    def student_weights(
+        self,
+        settings: Settings,
+        conditions: Mapping[str, Condition],
+        seed: int,
+        advance: Callable[[], object] = lambda: None,
+    ) -> dict[str, Tensor]:
+        """Train one seed's students and return theta (P,) of each; nothing is stored. `advance` is called each step."""
+        _, theta = self._distilled(settings, conditions, seed, advance)
         return dict(zip(conditions, theta[0].cpu(), strict=True))
 
     def computed(
@@ -212,21 +205,17 @@ class Lab:
         steps = settings.teacher_epochs * settings.steps_per_teacher_epoch
         return self.computed(kind, seeds, train, steps=steps, **about)
 
-    def teacher_path(self, settings: Settings, seed: int, steps: Sequence[int]) -> Tensor:
-        """Return theta (step, P) of a seed's teacher before each of some ascending steps, trained if not stored."""
+    def teacher_path(
+        self, settings: Settings, seed: int, steps: Sequence[int], advance: Callable[[], object] = lambda: None
+    ) -> Tensor:
+        """Train a seed's teacher and return theta (step, P) before each of some ascending steps; nothing is stored.
 
-        def train(seed: int, advance: Advance) -> xr.Dataset:
-            _, saved, _ = train_teachers(
-                settings, data.load(settings.task), [seed], checkpoints=steps, device=self.device,
-                advance=lambda: advance(1),
-            )  # fmt: skip
-            theta = torch.cat(saved, dim=1)[0].cpu().numpy()
-            return xr.Dataset({"theta": (("step", "parameter"), theta)}, {"step": list(steps)})
-
-        total = settings.teacher_epochs * settings.steps_per_teacher_epoch
-        about = {"teacher": settings.of_teacher(), "checkpoints": list(steps)}
-        path = self.computed("paths", [seed], train, steps=total, **about)
-        return torch.from_numpy(path["theta"].values[0]).to(self.device)
+        `advance` is called each step.
+        """
+        _, saved, _ = train_teachers(
+            settings, data.load(settings.task), [seed], checkpoints=steps, device=self.device, advance=advance
+        )
+        return torch.cat(saved, dim=1)[0]
 
     def teacher_weights(self, settings: Settings, seed: int, kind: str) -> Tensor:
         """Return theta_T (1, 1, P) of a seed's "own", "other" or "shuffled" teacher."""

@@ -38,11 +38,8 @@ def others() -> dict[str, Condition]:
     }
 
 
-FEW = (
-    "liminal, constant",
-    "liminal, last epoch",
-    "constant, aux, x 100, T 2",
-    "init noise 1",
-    "base decay 0.01",
-)
-"""The grid of a profile without the full one: 5 conditions, and the other noise."""
+FEW = ("liminal, constant", "liminal, last epoch", "init noise 1", "base decay 0.01")
+"""Schedules and others of a profile without the full grid: 4 conditions, and the other noise."""
+
+FEW_PENALTIES = ("constant, aux, x 100, T 2",)
+"""Its points of the penalty's grid."""

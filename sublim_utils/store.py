@@ -17,6 +17,7 @@ import xarray as xr
 
 from sublim_utils import packing
 from sublim_utils.files import unfinished
+from sublim_utils.settings import Condition, Settings
 
 ENGINE = 3
 """Version of the arithmetic; raise it when a change alters what a run computes."""
@@ -36,6 +37,11 @@ def address(**determinants: Mapping[str, object]) -> str:
     """
     text = json.dumps({"engine": ENGINE, **determinants}, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def student_address(settings: Settings, condition: Condition) -> str:
+    """Return a student's address, without its seed."""
+    return address(settings=settings.changed(), condition=condition.changed())
 
 
 def _digest(path: Path) -> str:

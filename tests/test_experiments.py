@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
+import xarray as xr
 
 from sublim_utils.experiments import EXPERIMENTS, of_chapter, run_at
 from sublim_utils.profiles import Profile
 from sublim_utils.settings import Condition
+from sublim_utils.store import student_address
+from tests import small
 
 SMOKE = Profile(results="smoke", n_images=2400, batch_size=128, epochs=2, n_seeds=2)
 PAPER = Profile(results="paper", full_grid=True)
@@ -36,7 +41,7 @@ def test_no_condition_is_trained_twice_under_two_names(name):
 
 @each
 def test_an_experiment_belongs_to_its_chapter(name):
-    assert EXPERIMENTS[name].tier in ("main", "grid")
+    assert EXPERIMENTS[name].tier in PAPER.tiers
     for chapter in (EXPERIMENTS[name].chapter, *EXPERIMENTS[name].also):
         assert name in of_chapter(chapter, PAPER)
 
@@ -51,7 +56,7 @@ def test_a_profile_runs_what_its_grid_and_its_size_allow(name, size, full):
 
 
 def test_chapters_share_the_baseline():
-    for name in ("phenomenon", "alignment", "alignment_controls", "causal", "causal_grid"):
+    for name in ("phenomenon", "alignment", "alignment_controls", "causal", "liminal"):
         conditions = EXPERIMENTS[name].conditions_of(PAPER.settings())
         assert not EXPERIMENTS[name].settings
         assert conditions["student (aux)"] == Condition()
@@ -73,9 +78,28 @@ def test_the_laptop_fits_its_budget():
     for name in EXPERIMENTS:
         chosen = EXPERIMENTS[name]
         settings = chosen.settings_of(laptop)
-        seeds = laptop.n_seeds if chosen.tier == "main" else laptop.n_grid_seeds
+        seeds = laptop.tiers[chosen.tier]
         if chosen.chapter[:2] in ("01", "04", "05"):
             runs |= {
                 (settings, c, s) for c in chosen.conditions_of(settings, full=False).values() for s in range(seeds)
             }
     assert len(runs) <= 66
+
+
+def test_seeds_are_held_once_every_condition_has_them(lab):
+    one = replace(EXPERIMENTS["phenomenon"], conditions=small.FEW)
+    profile = replace(lab.profile, n_images=60, batch_size=16)
+    settings, conditions = one.at(profile)
+    assert one.held(lab.store, profile) == set()
+    for n, seeds in (("baseline", (0, 1)), ("cross", (0, 1)), ("liminal", (1, 2))):
+        for seed in seeds:
+            run = xr.Dataset({"x": ("seed", [1.0])}, {"seed": [seed]})
+            lab.store.save("students", student_address(settings, conditions[n]), run)
+    assert one.held(lab.store, profile) == {1}
+
+
+def test_the_recorded_run_has_the_seeds_that_are_asked_for():
+    paper = Profile(results="paper", n_seeds=100, n_grid_seeds=30, full_grid=True)
+    tiers = {n: paper.tiers[e.tier] for n, e in EXPERIMENTS.items()}
+    assert {n for n, seeds in tiers.items() if seeds == 100} == {"phenomenon", "alignment", "causal", "liminal"}
+    assert all(s >= (10 if n.startswith("sweep") or n.endswith("_grid") else 30) for n, s in tiers.items())

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from sublim_utils import packing
-from sublim_utils.store import Store
+from sublim_utils.store import Store, student_address
 from tests.small import FEW, SETTINGS
 
 KIND = "students"
@@ -14,7 +14,7 @@ KIND = "students"
 @pytest.fixture
 def filled(lab):
     lab.students(SETTINGS, {"baseline": FEW["baseline"]}, [0, 1, 2, 3])
-    return lab.store, lab.address_of(SETTINGS, FEW["baseline"])
+    return lab.store, student_address(SETTINGS, FEW["baseline"])
 
 
 def test_stacking_is_undone(filled):

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sublim_utils.lab import Lab
 from sublim_utils.profiles import Profile
 from sublim_utils.settings import Condition, Options, Settings, SettingsError
-from sublim_utils.store import address
+from sublim_utils.store import address, student_address
 
 nonsense = st.one_of(
     st.text(), st.none(), st.booleans(), st.binary(), st.complex_numbers(), st.just({}), st.just([[1]]), st.just([1.5])
@@ -169,7 +168,7 @@ def test_every_other_value_has_an_address_of_its_own():
     runs += [(Settings(), Condition(**{n: v})) for n, v in OTHER[Condition].items()]
     for cls, values in OTHER.items():
         assert set(values) == {f.name for f in fields(cls)}
-    assert len({Lab.address_of(*run) for run in runs}) == len(runs)
+    assert len({student_address(*run) for run in runs}) == len(runs)
 
 
 def test_ways_to_write_the_same_value_have_one_address():

@@ -37,7 +37,7 @@ def test_a_point_is_an_experiment_with_its_condition(axis, point, profile):
     chosen = EXPERIMENTS[experiment]
     settings = chosen.settings_of(profile)  # refused by name where it can't be
     assert condition in chosen.conditions_of(settings)
-    assert chosen.tier == "grid"
+    assert chosen.tier == ("sweep" if point.run[0].startswith("sweep") else "grid")
     assert CHAPTER in (chosen.chapter, *chosen.also)
     assert re.fullmatch("[a-z0-9_]+", experiment)  # the Snakefile's pattern
 
