@@ -86,5 +86,5 @@ rule html:
         "rm -rf {params.source} && mkdir -p {params.source}/notebooks"
         " && cp -r _config.yml _toc.yml CITATION.cff book {params.source}"
         " && cp {input.notebooks} {params.source}/notebooks"
-        f" && python -m sublim_utils pages {RESULTS} {{params.source}}/book"
+        f" && python -m sublim_utils pages {RESULTS} {{params.source}}/book {{input.notebooks}}"
         f" && jupyter-book build {{params.source}} --path-output {OUTPUT} -q -n -W --keep-going --all"

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -12,7 +13,7 @@ from sublim_utils.files import write_atomically
 from sublim_utils.filling import DivergenceError
 from sublim_utils.lab import Lab
 from sublim_utils.profiles import Profile
-from sublim_utils.settings import SettingsError
+from sublim_utils.settings import N_SEEDS, SettingsError, check_seeds, require
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     for command in (collect, pages, readme):
         command.add_argument("results", help="folder of a profile's results")
     pages.add_argument("folder", help="where to write them")
+    pages.add_argument("notebooks", nargs="*", help="executed notebooks that go with them, to be checked")
     return root
 
 
@@ -43,16 +45,26 @@ def seed_range(text: str) -> list[int]:
     >>> seed_range("2:5")
     [2, 3, 4]
     """
-    first, colon, stop = text.partition(":")
-    if not (colon and first.isdigit() and stop.isdigit() and int(first) < int(stop)):
-        raise SettingsError(f"seeds = {text!r} is not allowed: it must be first:stop, first < stop")
-    return list(range(int(first), int(stop)))
+    found = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text)
+    first, stop = map(int, found.groups()) if found else (0, 0)
+    require("seeds", text, 0 <= first < stop <= N_SEEDS, f"first:stop, first < stop <= {N_SEEDS}")
+    return check_seeds(range(first, stop))
+
+
+def check_output(path: Path) -> None:
+    """Refuse, before any work, an output that can't be a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    require("output", str(path), not path.is_dir(), "a file's path, and this is a folder")
+
+
+def check_results(folder: str) -> None:
+    """Refuse a folder of results that isn't there."""
+    require("results", folder, Path(folder).is_dir(), "an existing folder of results")
 
 
 def run(what: str, output: Path, parameters: dict[str, object], seeds: str | None) -> None:
     """Train what an experiment lacks and write the manifest of its runs."""
-    if what not in EXPERIMENTS:
-        raise SettingsError(f"experiment = {what!r} is not allowed: it must be one of {sorted(EXPERIMENTS)}")
+    require("experiment", what, what in EXPERIMENTS, f"one of {sorted(EXPERIMENTS)}")
     lab = Lab(Profile.of_parameters(**parameters), str(parameters.get("device", "auto")))
     chosen = EXPERIMENTS[what]
     wanted = lab.seeds(chosen.tier) if seeds is None else seed_range(seeds)
@@ -63,15 +75,20 @@ def run(what: str, output: Path, parameters: dict[str, object], seeds: str | Non
 
 def act(arguments: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    if "results" in arguments:
+        check_results(arguments.results)
+    if "output" in arguments:
+        check_output(Path(arguments.output))
     match arguments.command:
         case "fetch":
             for task in arguments.task:
-                if task not in data.SHA256:
-                    raise SettingsError(f"task = {task!r} is not allowed: it must be one of {sorted(data.SHA256)}")
+                require("task", task, task in data.SHA256, f"one of {sorted(data.SHA256)}")
+            for task in arguments.task:
                 data.fetch(task)
         case "collect":
             claims.collect(arguments.results)
         case "pages":
+            chapters.check_executed(arguments.notebooks)
             report.write_pages(arguments.results, arguments.folder)
         case "readme":
             text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), arguments.results)
@@ -90,7 +107,7 @@ def main() -> int:
     arguments = parser().parse_args()
     try:
         act(arguments)
-    except (SettingsError, data.DataError, DivergenceError, OSError) as error:
+    except (SettingsError, data.DataError, DivergenceError, chapters.ChapterError, OSError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
     return 0

@@ -1,16 +1,24 @@
 """Chapters: execute a notebook at a profile, refusing parameters it does not have."""
 
+import hashlib
+import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from sublim_utils.data import DataError
 from sublim_utils.files import write_atomically
 from sublim_utils.profiles import Profile
 from sublim_utils.settings import SettingsError
 from sublim_utils.teachers import resolve_device
+
+
+class ChapterError(RuntimeError):
+    """A chapter's execution failed; the message names cell, error and the notebook as far as it came."""
 
 
 def profile_parameters(path: str | Path, name: str) -> dict[str, object]:
@@ -19,11 +27,15 @@ def profile_parameters(path: str | Path, name: str) -> dict[str, object]:
     Raises
     ------
     SettingsError
-        If there is no such profile.
+        If there is no such profile, or the file is damaged.
     """
-    profiles = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    if name not in profiles:
-        raise SettingsError(f"profile = {name!r} is not allowed: it must be one of {sorted(profiles)}")
+    try:
+        profiles = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # of TOML, or of UTF-8
+        raise SettingsError(f"{path} can't be read as TOML: {error}") from error
+    known = sorted(n for n, values in profiles.items() if isinstance(values, dict))
+    if name not in known:
+        raise SettingsError(f"profile = {name!r} is not allowed: it must be one of {known}, which {path} has")
     return profiles[name]
 
 
@@ -35,15 +47,50 @@ def check_parameters(notebook: str | Path, parameters: Mapping[str, object]) -> 
     SettingsError
         With the parameter's name, its value and what is allowed.
     """
-    known = set(papermill.inspect_notebook(str(notebook)))
+    try:
+        known = set(papermill.inspect_notebook(str(notebook)))
+    except ValueError as error:  # nbformat's and JSON's
+        raise SettingsError(f"notebook = {str(notebook)!r} is not allowed: it can't be read ({error})") from error
     for name, value in parameters.items():
         if name not in known:
             raise SettingsError(f"parameter {name} = {value!r} is not allowed: {notebook} has {sorted(known)}")
     values = dict(parameters)
-    if (device := values.pop("device", "auto")) not in ("auto", "cpu", "cuda"):
-        raise SettingsError(f"device = {device!r} is not allowed: it must be auto, cpu or cuda")
-    resolve_device(device)
+    resolve_device(values.pop("device", "auto"))
     Profile.of(**values)
+
+
+def _digest(notebook: Mapping[str, object]) -> str:
+    about = {k: v for k, v in notebook["metadata"].items() if k != "sublim_utils"}
+    return hashlib.sha256(json.dumps({**notebook, "metadata": about}, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(content: bytes) -> bytes:
+    """Return a notebook's content with the sum of all else in its metadata."""
+    notebook = json.loads(content)
+    notebook["metadata"]["sublim_utils"] = {"sha256": _digest(notebook)}
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def check_executed(notebooks: Iterable[str | Path]) -> None:
+    """Set executed notebooks aside that are not what their sums say.
+
+    Raises
+    ------
+    DataError
+        If there are any; the message names them.
+    """
+    damaged = []
+    for path in map(Path, notebooks):
+        content = path.read_bytes()
+        try:
+            intact = sealed(content) == content
+        except (ValueError, TypeError, KeyError, AttributeError):
+            intact = False
+        if not intact:
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            damaged.append(str(path))
+    if damaged:
+        raise DataError(f"{', '.join(damaged)} damaged; set aside as *.damaged: give the command again to execute anew")
 
 
 def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, object]) -> None:
@@ -53,7 +100,7 @@ def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, o
     ------
     SettingsError
         As `check_parameters`, before anything runs.
-    PapermillExecutionError
+    ChapterError
         If a cell fails; the notebook up to there is left beside `output` as ``*.failed.ipynb``.
     """
     notebook, output = Path(notebook), Path(output)
@@ -65,7 +112,10 @@ def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, o
             str(notebook), str(failed), dict(parameters), cwd=str(notebook.parent), kernel_name="python3",
             progress_bar=False,
         )  # fmt: skip
-    except PapermillExecutionError:
-        raise
-    write_atomically(output, failed.read_bytes())
+    except PapermillExecutionError as error:
+        where = f"{notebook}, cell {error.exec_count}: {error.ename}: {error.evalue}"
+        raise ChapterError(f"{where}. The notebook as far as it came: {failed}") from error
+    except DeadKernelError as error:
+        raise ChapterError(f"{notebook}: its process was ended from outside, by lack of memory perhaps") from error
+    write_atomically(output, sealed(failed.read_bytes()))
     failed.unlink()

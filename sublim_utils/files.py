@@ -8,6 +8,17 @@ from pathlib import Path
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system that names no file name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+@contextmanager
 def unfinished(folder: Path) -> Iterator[Path]:
     """Yield a path in `folder` for a file in the making, to be renamed when it is whole.
 
@@ -28,7 +39,7 @@ def unfinished(folder: Path) -> Iterator[Path]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `path` so that a reader sees the whole content or no file."""
-    with unfinished(path.parent) as temporary:
+    with naming(path), unfinished(path.parent) as temporary:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()

@@ -35,6 +35,8 @@ def fill(
     DivergenceError
         If a training diverged; all other seeds are made first.
     """
+    if not work:
+        return  # nor is a folder of locks needed: the store may be read-only
     (root / "locks").mkdir(parents=True, exist_ok=True)
     queue, failures = [(seed, 0) for seed in work], []
     with tqdm(total=sum(work.values()), unit="step", delay=2, desc=group.split("-")[0]) as bar:

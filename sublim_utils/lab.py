@@ -15,7 +15,7 @@ from sublim_utils.filling import Advance, DivergenceError, fill
 from sublim_utils.profiles import Profile
 from sublim_utils.provenance import provenance
 from sublim_utils.seeds import other_seed
-from sublim_utils.settings import Condition, Settings
+from sublim_utils.settings import Condition, Settings, check_seeds, require
 from sublim_utils.store import Store, address, student_address
 from sublim_utils.students import train_students
 from sublim_utils.teachers import resolve_device, train_teachers
@@ -84,9 +84,15 @@ class Lab:
 
         Raises
         ------
+        SettingsError
+            If a condition contradicts the settings, or seeds repeat, before any work.
         DivergenceError
             If a training left the finite numbers; the other runs are stored all the same.
         """
+        seeds = check_seeds(seeds)
+        require("conditions", conditions, bool(conditions), "one or more")
+        for condition in conditions.values():
+            condition.check_with(settings)
         where = {name: student_address(settings, c) for name, c in conditions.items()}
 
         def missing(seed: int) -> dict[str, Condition]:
@@ -157,6 +163,7 @@ class Lab:
         steps : number of times that `make` advances the bar, for a seed
         determinants : everything the result depends on, beside the seed, as JSON-able values
         """
+        seeds = check_seeds(seeds)
         where = address(**determinants)
 
         def missing(seed: int) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from sublim_utils.settings import Options, Settings
+from sublim_utils.settings import N_SEEDS, Options, Settings, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class Profile(Options):
 
     def check(self) -> None:
         """Refuse values out of range."""
-        self.between("n_seeds", 2, 10_000)
+        require("results", self.results, bool(self.name) and self.results.isprintable(), "a folder's path")
+        self.between("n_seeds", 2, N_SEEDS)
         self.between("n_grid_seeds", 2, self.n_seeds)
         self.between("n_images", 60, 60_000)
         self.between("batch_size", 1, self.n_images)

@@ -6,14 +6,19 @@ checked when they are made, before any work is done, and only here.
 """
 
 import math
+import operator
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from typing import Literal, Self
 
 N_CLASS = 10
 """Number of class logits; they come first, the auxiliary logits behind them."""
+
+N_SEEDS = 10_000
+"""Seeds there are, 0 ... N_SEEDS - 1: many more than anyone runs."""
 
 Logits = Literal["aux", "class", "all"]
 Inputs = Literal["uniform", "gaussian", "blurred", "mnist", "fashion"]
@@ -33,9 +38,30 @@ def _refuse(name: str, value: object, allowed: str) -> typing.NoReturn:
     raise SettingsError(f"{name} = {value!r} is not allowed: it must be {allowed}")
 
 
-def _require(name: str, value: object, ok: bool, allowed: str) -> None:
+def require(name: str, value: object, ok: bool, allowed: str) -> None:
+    """Refuse a value unless it is `ok`, saying what is allowed."""
     if not ok:
         _refuse(name, value, allowed)
+
+
+def check_seeds(seeds: Iterable[int]) -> list[int]:
+    """Return seeds as a list of whole numbers, refusing none at all, negative ones and repeated ones.
+
+    A seed that counts twice makes an interval too narrow.
+
+    >>> check_seeds([0, 0])
+    Traceback (most recent call last):
+        ...
+    sublim_utils.settings.SettingsError: seeds = [0, 0] is not allowed: it must be different whole numbers, 0 to 9999
+    """
+    allowed = f"different whole numbers, 0 to {N_SEEDS - 1}"
+    try:
+        values = [operator.index(seed) for seed in seeds]
+    except TypeError:
+        _refuse("seeds", seeds, allowed)
+    ok = values and len(set(values)) == len(values) and min(values) >= 0 and max(values) < N_SEEDS
+    require("seeds", values, bool(ok), allowed)
+    return values
 
 
 def _is_whole(value: object) -> bool:
@@ -46,22 +72,22 @@ def _checked(name: str, value: object, kind: object) -> object:
     """Return `value` in the type its annotation names, or refuse it."""
     origin, choices = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
-        _require(name, value, isinstance(value, str) and value in choices, f"one of {choices}")
+        require(name, value, isinstance(value, str) and value in choices, f"one of {choices}")
     elif origin is tuple:
         whole = isinstance(value, (tuple, list)) and all(_is_whole(v) for v in value)
-        _require(name, value, whole, "a list of whole numbers")
+        require(name, value, whole, "a list of whole numbers")
         value = tuple(value)
     elif origin in (types.UnionType, typing.Union):
         inner = next(c for c in choices if c is not type(None))
         value = None if value is None else _checked(name, value, inner)
     elif kind in (bool, str):
-        _require(name, value, isinstance(value, kind), {bool: "True or False", str: "a text"}[kind])
+        require(name, value, isinstance(value, kind), {bool: "True or False", str: "a text"}[kind])
     elif kind is int:
-        _require(name, value, _is_whole(value), "a whole number")
+        require(name, value, _is_whole(value), "a whole number")
     elif kind is float:
         number = isinstance(value, float) or (_is_whole(value) and abs(value) < 10**300)
         number = number and math.isfinite(value)
-        _require(name, value, number, "a finite number")
+        require(name, value, number, "a finite number")
         value = float(value)
     return value
 
@@ -81,14 +107,16 @@ class Options:
     def between(self, name: str, low: float, high: float) -> None:
         """Refuse the field `name` unless it lies in [low, high]."""
         value = getattr(self, name)
-        _require(name, value, low <= value <= high, f"between {low} and {high}")
+        require(name, value, low <= value <= high, f"between {low} and {high}")
 
     @classmethod
     def of(cls, **values: object) -> Self:
         """Make one from keywords, refusing unknown names with the list of known ones."""
         known = {field.name for field in fields(cls)}
         for name in values:
-            _require("option", name, name in known, f"one of {sorted(known)}")
+            require("option", name, name in known, f"one of {sorted(known)}")
+        for field in fields(cls):
+            require("option", field.name, field.name in values or field.default is not MISSING, "given")
         return cls(**values)
 
     def changed(self) -> dict[str, object]:
@@ -143,8 +171,8 @@ class Settings(Options):
     def check(self) -> None:
         """Refuse values out of range."""
         for width in self.hidden:
-            _require("hidden", self.hidden, 1 <= width <= 16_384, "widths between 1 and 16384")
-        _require("hidden", self.hidden, len(self.hidden) <= 16, "at most 16 layers")
+            require("hidden", self.hidden, 1 <= width <= 16_384, "widths between 1 and 16384")
+        require("hidden", self.hidden, len(self.hidden) <= 16, "at most 16 layers")
         self.between("n_aux", 1, 1024)
         self.between("n_train", 1, 60_000)
         self.between("n_test", 1, 10_000)
@@ -192,7 +220,7 @@ class Settings(Options):
 class Condition(Options):
     """What is done to one student; the defaults do nothing but distil the auxiliary logits.
 
-    Strengths at 0 leave the baseline as it is, bit for bit.
+    Strengths at 0 leave the baseline as it is, bit for bit; what is chosen beside them then has no effect.
 
     Raises
     ------
@@ -238,18 +266,18 @@ class Condition(Options):
         self.between("temperature", 0.1, 100.0)
         if self.window is not None:
             ordered = len(self.window) == 2 and 0 <= self.window[0] < self.window[1]
-            _require("window", self.window, ordered, "two steps, start < stop")
+            require("window", self.window, ordered, "two steps, start < stop")
         if self.n_distilled is not None:
-            _require("n_distilled", self.n_distilled, self.n_distilled >= 1, "at least 1")
-            _require("n_distilled", self.n_distilled, self.logits == "aux", 'None unless logits = "aux"')
+            require("n_distilled", self.n_distilled, self.n_distilled >= 1, "at least 1")
+            require("n_distilled", self.n_distilled, self.logits == "aux", 'None unless logits = "aux"')
         if self.side == "keep":
-            _require("direction", self.direction, self.direction != "random", 'not random with side = "keep"')
+            require("direction", self.direction, self.direction != "random", 'not random with side = "keep"')
 
     def check_with(self, settings: Settings) -> None:
         """Refuse what contradicts the protocol this condition is to run under."""
         if self.n_distilled is not None:
             allowed = f"at most n_aux = {settings.n_aux}"
-            _require("n_distilled", self.n_distilled, self.n_distilled <= settings.n_aux, allowed)
+            require("n_distilled", self.n_distilled, self.n_distilled <= settings.n_aux, allowed)
         if self.window is not None:
-            allowed = f"a window that starts before step {settings.n_steps}"
-            _require("window", self.window, self.window[0] < settings.n_steps, allowed)
+            allowed = f"a window that ends at step {settings.n_steps} or before"
+            require("window", self.window, self.window[1] <= settings.n_steps, allowed)

@@ -8,6 +8,7 @@ damaged file is known before it is read. Files appear by an atomic rename and ne
 import hashlib
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 import xarray as xr
 
 from sublim_utils import packing
-from sublim_utils.files import unfinished
+from sublim_utils.files import naming, unfinished
 from sublim_utils.settings import Condition, Settings
 
 ENGINE = 3
@@ -48,6 +49,25 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
+def _set_aside(path: Path) -> None:
+    """Rename a damaged file and warn of it; where nothing can be renamed the warning says so.
+
+    Raises
+    ------
+    FileNotFoundError
+        If another process was faster.
+    """
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        path.replace(aside)
+        done = f"set aside as {aside.name}"
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        done = f"left where it is ({error.strerror})"
+    warnings.warn(f"{path} is damaged; {done}, its runs count as missing", DamagedFileWarning, stacklevel=3)
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder of runs of any kind ("students", "teachers")."""
@@ -58,15 +78,12 @@ class Store:
         """Yield the intact files of an address with the seeds they span; set damaged ones aside."""
         for path in sorted((self.root / kind / where).glob("*.nc")):
             name = _NAME.fullmatch(path.name)
-            if name is None or _digest(path) != name[3]:
-                aside = path.with_name(f"{path.name}.damaged")
-                path.replace(aside)
-                warnings.warn(
-                    f"{path} is damaged; set aside as {aside.name}, its runs count as missing",
-                    DamagedFileWarning,
-                    stacklevel=2,
-                )
-                continue
+            try:
+                if name is None or _digest(path) != name[3]:
+                    _set_aside(path)
+                    continue
+            except FileNotFoundError:
+                continue  # another process has just set it aside, or packed it
             yield range(int(name[1]), int(name[2]) + 1), path
 
     def seeds(self, kind: str, where: str) -> list[int]:
@@ -95,12 +112,24 @@ class Store:
     def save(
         self, kind: str, where: str, dataset: xr.Dataset, encoding: Mapping[str, Mapping[str, object]] | None = None
     ) -> Path:
-        """Write a dataset of consecutive seeds atomically and return its path; `encoding` adds to the compression."""
+        """Write a dataset of consecutive seeds atomically and return its path; `encoding` adds to the compression.
+
+        Raises
+        ------
+        OSError
+            If it can't be written; nothing of it is left.
+        """
         folder, seeds = self.root / kind / where, dataset["seed"].values
-        with unfinished(folder) as temporary:
+        with naming(folder), unfinished(folder) as temporary:
             small = {"zlib": True, "complevel": 4, "shuffle": True}
             written = {v: {**small, **(encoding or {}).get(v, {})} for v in dataset.data_vars}
-            dataset.to_netcdf(temporary, engine="netcdf4", encoding=written)
+            try:
+                dataset.to_netcdf(temporary, engine="netcdf4", encoding=written)
+            except RuntimeError as error:  # so the library reports a full disk
+                free = shutil.disk_usage(folder).free
+                raise OSError(
+                    f"seeds {seeds.tolist()} can't be written to {folder}: {error}; {free} bytes free"
+                ) from error
             final = folder / f"seeds-{seeds[0]:04d}-{seeds[-1]:04d}.{_digest(temporary)}.nc"
             temporary.replace(final)
         return final

@@ -9,7 +9,7 @@ from sublim_utils import losses
 from sublim_utils.data import Images
 from sublim_utils.mlp import MLP, Workspace
 from sublim_utils.seeds import epoch_orders, generator
-from sublim_utils.settings import N_CLASS, Settings
+from sublim_utils.settings import N_CLASS, Settings, SettingsError
 
 EVAL_CHUNK = 2500  # images at a time, to bound the memory of an evaluation
 
@@ -17,12 +17,18 @@ EVAL_CHUNK = 2500  # images at a time, to bound the memory of an evaluation
 def resolve_device(device: str = "auto") -> torch.device:
     """Return the device named; "auto" is CUDA where there is one, else the CPU.
 
+    Raises
+    ------
+    SettingsError
+        If it is none of "auto", "cpu", "cuda", or there is no CUDA.
+
     >>> resolve_device("cpu")
     device(type='cpu')
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
+    allowed = ("auto", "cpu", "cuda") if torch.cuda.is_available() else ("auto", "cpu")
+    if device not in allowed:
+        raise SettingsError(f"device = {device!r} is not allowed: it must be one of {allowed} here")
+    return torch.device(allowed[-1] if device == "auto" else device)
 
 
 def logits_of(mlp: MLP, theta: Tensor, x: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Verdicts from intervals, refusals, and the order of what is collected."""
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,7 +85,7 @@ def test_collect_joins_chapters_in_the_registers_order(register, tmp_path):
     rows = claims.collect(tmp_path)
     assert [row["id"] for row in rows] == list(register)
     assert [row["verdict"] for row in rows] == ["inconclusive", "agrees", "not tested"]
-    assert json.loads((tmp_path / "claims.json").read_text()) == rows
+    assert claims.read(tmp_path / "claims.json") == rows
     assert rows[1] | {"estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n_seeds": 7} == rows[1]
 
 

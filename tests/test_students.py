@@ -122,6 +122,7 @@ def test_training_and_every_recorded_quantity_are_the_references(case, images, t
 
 BOOK = replace(SETTINGS, hidden=Settings.hidden, n_train=112, n_inputs=112, batch_size=64, trait_batch_size=112,
                student_epochs=1)  # fmt: skip
+AT_BOOK = {**CONDITIONS, "kept": replace(CONDITIONS["kept"], window=(1, BOOK.n_steps))}
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ def book_thetas():
 
 @pytest.fixture(scope="module")
 def together(images, book_thetas):
-    return train_students(BOOK, CONDITIONS, [0, 1], images, book_thetas)
+    return train_students(BOOK, AT_BOOK, [0, 1], images, book_thetas)
 
 
 def assert_same(one, other):
@@ -144,7 +145,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_alone_is_among_others_bit_for_bit(images, book_thetas, together, name):
-    dataset, theta = train_students(BOOK, {name: CONDITIONS[name]}, [1], images, of_seeds(book_thetas, [1]))
+    dataset, theta = train_students(BOOK, {name: AT_BOOK[name]}, [1], images, of_seeds(book_thetas, [1]))
     assert torch.equal(theta[0, 0], together[1][1, list(CONDITIONS).index(name)])
     assert_same(dataset, together[0].sel(seed=[1], condition=[name]))
 
