@@ -4,7 +4,7 @@ PROFILE ?= laptop
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: book test test-slurm setup lock clean
+.PHONY: book test test-slurm bench setup lock clean
 .DEFAULT_GOAL := book
 
 # A killed run leaves snakemake's lock and half-written outputs behind; both would stop the next one.
@@ -27,6 +27,9 @@ test: setup
 
 test-slurm: setup # as root, with Debian's slurm-wlm and munge; skipped elsewhere
 	pytest -rs tests/slurm
+
+bench: setup # minutes, on a machine that does nothing else; writes bench/results.json and its page
+	python -m bench
 
 setup: .venv/installed
 

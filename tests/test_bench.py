@@ -1,0 +1,132 @@
+"""The bench compares what computes the same thing, and its page is what its results say."""
+
+import doctest
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import bfloat16, clock, compiled, goals, public, render, roofline, whole
+from bench.candidates import PARTS, Candidate
+from bench.clock import alternate
+from bench.ours import Plain, teacher_task
+from bench.setting import Bench, Size, four_students
+from sublim_utils.mlp import MLP
+from sublim_utils.seeds import epoch_orders, generator
+from sublim_utils.students import Training
+from sublim_utils.teachers import references, train_teachers
+from tests import small
+
+ROOT = Path(__file__).parents[1]
+SEEDS, STEPS = [0, 1], 6
+
+
+@pytest.fixture
+def bench(images):
+    made = Bench(Size(settings=small.SETTINGS, steps=2), torch.device("cpu"))
+    made.__dict__["images"] = images
+    return made
+
+
+def close(theta, ours, start):
+    """Agree to a thousandth of the way gone: Adam makes rounding of the smallest gradients larger."""
+    return bool((theta - ours).norm() < 1e-3 * (ours - start).norm())
+
+
+@pytest.fixture
+def plain(bench):
+    training = Plain(bench.ensemble(four_students(), SEEDS))
+    for step in range(STEPS):
+        training.step(step)
+    return training
+
+
+def test_the_public_method_trains_the_same_students(plain):
+    e = plain.ensemble
+    for i, condition in enumerate(e.conditions):
+        given = e.teachers[condition.teacher][:, 0]
+        students = public.Students(e.settings, condition, e.reference[:, 0], given, e.inputs[:, 0])
+        for step in range(STEPS):
+            students.step(e.orders[step])
+        assert close(public.flat(students.networks), plain.theta[:, i], e.reference[:, 0])
+
+
+def test_the_public_method_trains_the_same_teachers(images):
+    settings, start = small.SETTINGS, references(small.SETTINGS, SEEDS, torch.device("cpu"))
+    theta, _, confusions = train_teachers(settings, images, SEEDS)
+    teachers = public.Teachers(settings, start[:, 0], images.train[:60], images.train_labels[:60])
+    orders = [
+        epoch_orders(60, settings.batch_size, settings.teacher_epochs, generator(s, "teacher-order")) for s in SEEDS
+    ]
+    for batch in zip(*orders, strict=True):
+        teachers.step(torch.stack(batch))
+    assert close(public.flat(teachers.networks), theta[:, 0], start[:, 0])
+    right = confusions[-1].diagonal(dim1=-2, dim2=-1).sum(-1)[:, 0] / 40
+    assert torch.equal(public.accuracy(teachers.networks, images.test[:40], images.test_labels[:40]), right)
+
+
+def test_vmap_trains_the_same_students(plain):
+    e = plain.ensemble
+    start = e.reference.expand(-1, len(e.conditions), -1)
+    students = compiled.Trained(e.mlp, start, e.settings.student_lr, compiled.DISTILLATION)
+    targets = e.targets.transpose(1, 2)
+    for index in e.orders[:STEPS]:
+        x, log_p = compiled.rows(e.inputs[:, 0], index), compiled.rows(targets, index).transpose(1, 2)
+        students.step(x, log_p, e.mask[:, 0])
+    assert close(students.flat(), plain.theta, start)
+
+
+def test_plain_training_takes_the_recorded_trainings_path(bench, plain):
+    tracked = Training(bench.ensemble(four_students(), SEEDS))
+    for step in range(STEPS):
+        tracked.step(step)
+    assert torch.equal(tracked.theta, plain.theta)
+
+
+def test_gradients_that_bfloat16_is_compared_with_are_the_engines(bench):
+    training = Training(bench.ensemble(four_students(), SEEDS))
+    trait, distill = bfloat16.gradients(training, 0, torch.float32, torch.matmul)
+    torch.testing.assert_close(
+        trait, training.ensemble.trait_gradient(training.theta, training.ensemble.trait_batch(0))[1]
+    )
+    training.distill_gradient(0)
+    torch.testing.assert_close(distill, training.distill)
+
+
+def test_a_teachers_training_is_watched_and_broken_off(bench):
+    assert 0 < teacher_task(bench, SEEDS)() < 60
+
+
+def test_tasks_take_turns():
+    calls = []
+    tasks = {name: lambda name=name: calls.append(name) or float(len(calls)) for name in "AB"}
+    assert alternate(tasks, rounds=2) == {"A": [3.0, 5.0], "B": [4.0, 6.0]}
+    assert "".join(calls) == "ABABAB"
+
+
+def test_the_whole_adds_up_its_parts():
+    settings = small.SETTINGS  # 2 epochs of 60 images for teachers and 50 for students, in batches of 16
+    candidate = Candidate(n_seeds=2, tasks={}, once={"noise": 1.0, "targets": 3.0})
+    times = dict(zip(PARTS, ([16.0], [32.0], [1.0], [2.0]), strict=True))
+    points = len(settings.eval_steps())
+    assert whole.totals(candidate, times, settings) == [(4 + 2 * 60 + 2 * 2 * 50 + 3 * 1 + 2 * points) / 2]
+
+
+def test_the_page_is_made_of_the_results():
+    read = {name: ROOT / "bench" / name for name in ("results.json", "book.json")}
+    results, parts = (json.loads(p.read_text()) if p.exists() else None for p in read.values())
+    assert (ROOT / "book" / "measured" / "bench.md").read_text() == render.page(results or {}, parts)
+
+
+def test_mlp_layout_survives_the_public_networks():
+    mlp = MLP.of(small.SETTINGS)
+    theta = torch.randn(3, mlp.n_parameters)
+    assert torch.equal(public.flat(public.network(mlp, theta)), theta)
+
+
+@pytest.mark.parametrize("module", [clock, goals, roofline, whole])
+def test_examples_in_the_bench_are_right(module):
+    failed, tried = doctest.testmod(module)
+    assert tried
+    assert not failed
