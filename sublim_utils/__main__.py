@@ -1,4 +1,4 @@
-"""Command line: ``python -m sublim_utils fetch | run | execute | collect | pages | readme``."""
+"""Command line: ``python -m sublim_utils fetch | run | execute | collect | pages | readme | pack | verify``."""
 
 import argparse
 import json
@@ -14,6 +14,8 @@ from sublim_utils.filling import DivergenceError
 from sublim_utils.lab import Lab
 from sublim_utils.profiles import Profile
 from sublim_utils.settings import N_SEEDS, SettingsError, check_seeds, require
+from sublim_utils.store import Store
+from sublim_utils.verify import verify
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,10 +34,14 @@ def parser() -> argparse.ArgumentParser:
     collect = commands.add_parser("collect", help="join the chapters' claims into claims.json")
     pages = commands.add_parser("pages", help="write the generated parts of the book's prose")
     readme = commands.add_parser("readme", help="make the README's table anew")
-    for command in (collect, pages, readme):
+    pack = commands.add_parser("pack", help="join the store's runs into small files, to be committed")
+    verify = commands.add_parser("verify", help="compute some recorded runs again and compare")
+    for command in (collect, pages, readme, pack, verify):
         command.add_argument("results", help="folder of a profile's results")
     pages.add_argument("folder", help="where to write them")
     pages.add_argument("notebooks", nargs="*", help="executed notebooks that go with them, to be checked")
+    verify.add_argument("--sample", type=int, default=5, help="how many runs")
+    verify.add_argument("--seed", type=int, default=0, help="of the choice of runs")
     return root
 
 
@@ -73,8 +79,18 @@ def run(what: str, output: Path, parameters: dict[str, object], seeds: str | Non
     write_atomically(output, (json.dumps(rows, indent=1) + "\n").encode())
 
 
-def act(arguments: argparse.Namespace) -> None:
-    """Do what the command line asks for."""
+def check(results: str, sample: int, seed: int) -> int:
+    """Compute recorded runs again, say how each compares, and return 1 if any differs."""
+    differ = 0
+    for one in verify(results, sample, seed):
+        sys.stdout.write(f"{one}\n")
+        differ += bool(one.beyond)
+    sys.stdout.write(f"{sample - differ} of {sample} runs agree with what is recorded\n")
+    return int(differ > 0)
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks for; return the exit code."""
     if "results" in arguments:
         check_results(arguments.results)
     if "output" in arguments:
@@ -93,12 +109,20 @@ def act(arguments: argparse.Namespace) -> None:
         case "readme":
             text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), arguments.results)
             write_atomically(Path("README.md"), text.encode())
+        case "pack":
+            store = Store(Path(arguments.results))
+            for kind in store.kinds():
+                for where in store.addresses(kind):
+                    store.pack(kind, where)
+        case "verify":
+            return check(arguments.results, arguments.sample, arguments.seed)
         case _:
             parameters = chapters.profile_parameters(arguments.profiles, arguments.profile)
             if arguments.command == "run":
                 run(arguments.what, Path(arguments.output), parameters, arguments.seeds)
             else:
                 chapters.execute(arguments.what, arguments.output, parameters)
+    return 0
 
 
 def main() -> int:
@@ -106,11 +130,10 @@ def main() -> int:
     warnings.simplefilter("default")
     arguments = parser().parse_args()
     try:
-        act(arguments)
+        return act(arguments)
     except (SettingsError, data.DataError, DivergenceError, chapters.ChapterError, OSError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,6 +64,20 @@ class Claim:
             return "agrees"
         return "differs" if self.ci_high < low or self.ci_low > high else "inconclusive"
 
+    def margins(self) -> tuple[float, float, float]:
+        """Return how far inside the criterion the interval's worse end, the estimate and its better end lie.
+
+        In half-widths of the interval, each from the end of the range it is nearest to or furthest beyond, so that
+        the claim agrees if the first is at least 0 and differs if the last is below. An interval of width 0 counts
+        as one of tiny width; NaN where there is no criterion.
+        """
+        values = np.array([self.ci_low, self.estimate, self.ci_high])
+        half = max((self.ci_high - self.ci_low) / 2, np.finfo(float).tiny)
+        from_low = None if self.low is None else (values - self.low) / half
+        from_high = None if self.high is None else (self.high - values[::-1]) / half
+        inside = [m for m in (from_low, from_high) if m is not None]
+        return tuple(map(float, np.min(inside, axis=0))) if inside else (np.nan,) * 3
+
     def row(self) -> dict[str, object]:
         """Return what `claims.json` holds of this claim."""
         values = asdict(self)
@@ -83,6 +97,18 @@ def registered() -> dict[str, Claim]:
     """Return every registered claim by its id, without estimates."""
     text = Path(__file__).with_name("claims.toml").read_text(encoding="utf-8")
     return {name: Claim(id=name, **entry) for name, entry in tomllib.loads(text).items()}
+
+
+def recorded(row: dict[str, object]) -> Claim:
+    """Return the claim of a row of ``claims.json``, with the criterion as registered.
+
+    Raises
+    ------
+    KeyError
+        If the claim is not registered.
+    """
+    found = {name: row[name] for name in ("estimate", "ci_low", "ci_high", "n_seeds")}
+    return replace(registered()[str(row["id"])], **found)
 
 
 class Ledger:
@@ -107,15 +133,7 @@ class Ledger:
             known = sorted(n for n, c in registered().items() if c.chapter == self.chapter)
             raise KeyError(f"{name!r} is no claim of {self.chapter}; registered are {known}")
         found = values if isinstance(values, Interval) else mean_interval(values)
-        judged = Claim(
-            **{
-                **asdict(entry),
-                "estimate": found.estimate,
-                "ci_low": found.low,
-                "ci_high": found.high,
-                "n_seeds": found.n,
-            }
-        )
+        judged = replace(entry, estimate=found.estimate, ci_low=found.low, ci_high=found.high, n_seeds=found.n)
         self.rows[name] = judged.row()
         write_atomically(self.path, as_json(self.rows.values()))
         return judged

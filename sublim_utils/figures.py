@@ -1,6 +1,6 @@
 """How the book draws: one style, one colour a condition, functions that take `ax` and return it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from sublim_utils import sweeps
+from sublim_utils.claims import Claim
 from sublim_utils.stats import band, mean_interval
 
 PALETTE = {
@@ -160,6 +161,28 @@ def sweep(
     ax.set_xticks(range(len(axis.points)), [p.label for p in axis.points], fontsize="x-small")
     ax.set(xlabel=axis.title, ylabel=sweeps.MEASURES[measure], xlim=(-0.5, len(axis.points) - 0.4))
     ax.label_outer()
+    return ax
+
+
+MARKS = {"agrees": ("o", "green"), "differs": ("X", "red"), "inconclusive": ("d", "grey")}
+"""Marker and colour of each verdict."""
+
+FAR = (-4.0, 8.0)
+"""Ends of the axis of `verdicts`, in half-widths of an interval; what lies beyond is drawn at the end."""
+
+
+def verdicts(ax: Axes, claims: Sequence[Claim]) -> Axes:
+    """Draw one row a claim: how far its interval lies inside its criterion, `Claim.margins`; return `ax`."""
+    ax.axvspan(0, FAR[1] + 0.5, color=PALETTE["green"], alpha=0.08, linewidth=0)
+    ax.axvline(0, color=PALETTE["black"], linewidth=1)
+    for place, claim in enumerate(claims):
+        low, middle, high = np.clip(claim.margins(), *FAR)
+        marker, own = MARKS[claim.verdict]
+        ax.plot([low, high], [place, place], color=PALETTE[own], linewidth=1.5)
+        ax.plot(middle, place, marker, color=PALETTE[own], markersize=6)
+    ax.set_yticks(range(len(claims)), [c.id for c in claims], fontsize="x-small")
+    ax.set(ylim=(len(claims) - 0.5, -0.5), xlim=(FAR[0] - 0.5, FAR[1] + 0.5))
+    ax.set_xlabel("distance inside the criterion, in half-widths of the interval")
     return ax
 
 

@@ -52,6 +52,11 @@ class Lab:
         """Return the seeds of a tier: "main" for the headline conditions, "grid" for others, "sweep" for points."""
         return list(range(self.profile.tiers[tier]))
 
+    @property
+    def is_papers_protocol(self) -> bool:
+        """Whether the profile's sizes are the paper's, so that its runs can be compared with the recorded ones."""
+        return self.profile.settings() == Settings()
+
     @staticmethod
     def images(settings: Settings) -> data.Images:
         """Return the real images of the settings' task."""
@@ -69,7 +74,7 @@ class Lab:
         Each condition has the seeds (two or more) that are there; dims (seed, ...). Nothing is trained.
         Empty where the profile's protocol is not the paper's, as at smoke scale.
         """
-        if self.profile.settings() != Settings():
+        if not self.is_papers_protocol:
             return {}
         settings, conditions = EXPERIMENTS[name].at(self.profile, full=True)
         store, found = Store(self.store.root.parent / RECORDED), {}

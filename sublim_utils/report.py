@@ -39,7 +39,7 @@ def summary_table(results: str | Path, prefix: str = "") -> str:
     rows = [
         (
             f"`{row['id']}` {row['claim']}: *{row['quantity']}*",
-            "{estimate:.3g} [{ci_low:.3g}, {ci_high:.3g}]".format(**row),
+            described(row),
             row["n_seeds"],
             row["criterion"],
             row["verdict"],
@@ -50,6 +50,57 @@ def summary_table(results: str | Path, prefix: str = "") -> str:
     if not rows:
         return "*No claim is recorded yet.*"
     return table(("claim: *quantity*", "estimate [95 % interval]", "n", "criterion", "verdict"), rows)
+
+
+CONCLUSIONS = {
+    "agrees": "Supported.",
+    "differs": "Not supported as stated.",
+    "inconclusive": "Undecided at this n.",
+    "not tested": "Reported, not judged.",
+}
+"""What is concluded from each verdict."""
+
+
+def described(row: dict[str, object]) -> str:
+    """Return a row's estimate with its interval."""
+    return "{estimate:.3g} [{ci_low:.3g}, {ci_high:.3g}]".format(**row)
+
+
+def verdict_table(rows: Iterable[dict[str, object]]) -> str:
+    """Return the verdicts with their chapters, the source's own figures and what is concluded."""
+    head = ("claim", "estimate [95 % interval]", "n", "criterion", "source's figure", "verdict", "where")
+    return table(
+        head,
+        (
+            (
+                f"`{row['id']}` {row['claim']}: *{row['quantity']}*",
+                described(row),
+                row["n_seeds"],
+                row["criterion"],
+                row["paper"],
+                f"**{row['verdict']}**. {CONCLUSIONS[row['verdict']]}",
+                f"{{doc}}`{row['chapter']}`",
+            )
+            for row in rows
+        ),
+    )
+
+
+def overlap(one: dict[str, object], other: dict[str, object]) -> bool:
+    """Say whether the intervals of two rows have a point in common."""
+    return one["ci_low"] <= other["ci_high"] and other["ci_low"] <= one["ci_high"]
+
+
+def comparison(here: Iterable[dict[str, object]], recorded: Iterable[dict[str, object]]) -> str:
+    """Return a table of claims that two runs have in common: estimates, n, and whether the intervals overlap."""
+    there = {row["id"]: row for row in recorded}
+    rows = [
+        (f"`{row['id']}`", described(row), row["n_seeds"], described(other), other["n_seeds"],
+         "yes" if overlap(row, other) else "**no**")
+        for row in here
+        if (other := there.get(row["id"]))
+    ]  # fmt: skip
+    return table(("claim", "here", "n", "recorded", "n", "intervals overlap"), rows)
 
 
 def criteria_table() -> str:

@@ -1,5 +1,6 @@
 """Verdicts from intervals, refusals, and the order of what is collected."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +101,23 @@ def test_the_registers_own_criteria_are_ranges():
         assert entry.low is None or entry.high is None or entry.low <= entry.high
         assert entry.chapter
         assert entry.criterion
+
+
+@given(
+    st.lists(st.floats(-1, 1), min_size=3, max_size=3), st.lists(st.none() | st.floats(-1, 1), min_size=2, max_size=2)
+)
+def test_margins_say_what_the_verdict_says(found, ends):
+    low, high = (*sorted(ends),) if None not in ends else ends
+    ci_low, estimate, ci_high = sorted(found)
+    one = claim(low=low, high=high, ci_low=ci_low, estimate=estimate, ci_high=ci_high, n_seeds=3)
+    worst, middle, best = one.margins()
+    if low is None and high is None:
+        assert np.isnan([worst, middle, best]).all()
+    else:
+        assert worst <= middle <= best
+        assert one.verdict == ("agrees" if worst >= 0 else "differs" if best < 0 else "inconclusive")
+
+
+def test_a_recorded_row_is_its_claim_again(tmp_path):
+    judged = Ledger(tmp_path, "01_phenomenon").record("C1.student_aux_accuracy", [0.5, 0.6, 0.7])
+    assert claims.recorded(judged.row()) == judged
