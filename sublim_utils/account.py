@@ -10,7 +10,7 @@ so where L_T is smooth the trapezoid is right to second order without a Hessian.
 ``Settings(trait_batch="fixed")``: with fresh batches the changes do not add up to one of L_T.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -19,11 +19,17 @@ from torch import Tensor
 
 from sublim_utils.data import Images
 from sublim_utils.lab import Lab
+from sublim_utils.labels import labelled
 from sublim_utils.mlp import MLP
 from sublim_utils.seeds import generator
 from sublim_utils.settings import Condition, Settings, SettingsError
 from sublim_utils.students import Ensemble, Training
 from sublim_utils.theory import Trait
+
+VERSION = 1
+"""Part of the address of what is stored of replays: raise it when a change alters what they return."""
+
+ORDERS = ("first order", "second order", "trapezoid")
 
 
 def measured(runs: xr.Dataset) -> xr.DataArray:
@@ -104,12 +110,18 @@ def straight_line(trait: Trait, start: Tensor, end: Tensor, nodes: int = 32) -> 
 
 
 def replay(
-    lab: Lab, settings: Settings, condition: Condition, seed: int, steps: Collection[int]
+    lab: Lab,
+    settings: Settings,
+    condition: Condition,
+    seed: int,
+    steps: Collection[int],
+    advance: Callable[[int], object] = lambda _: None,
 ) -> tuple[Mapping[int, tuple[Tensor, Tensor]], Tensor]:
     """Train one student again and return (theta_t, theta_(t+1)) of some steps, and theta_S at the end.
 
     All in float64 on the CPU, (P,). Nothing is stored. Without a projection the trait gradient
     only watches, so it is taken on one image to save time; the weights are the recorded run's.
+    `advance` is called with 1 after each step.
 
     Raises
     ------
@@ -129,6 +141,35 @@ def replay(
     for step in range(settings.n_steps):
         before = now() if step in steps else None
         training.step(step)
+        advance(1)
         if before is not None:
             pairs[step] = before, now()
     return pairs, now()
+
+
+def sampled_steps(trait: Trait, pairs: Mapping[int, tuple[Tensor, Tensor]], sizes: Sequence[float]) -> xr.Dataset:
+    """Return the entries of some steps and the curvature they meet, dims (at, ...); `at` is the step.
+
+    Variables: ``entry`` (at, order), `one_step`'s (nats); ``acting`` (at, s), `acting_curvature` for the step shrunk to
+    s, and ``curvature`` (at,), u_t . H_t u_t (nats).
+    """
+    rows = []
+    for before, after in pairs.values():
+        entry = one_step(trait, before, after)
+        curvature = 2 * (entry["second order"] - entry["first order"])
+        acting = acting_curvature(trait, before, after, np.asarray(sizes))
+        rows.append({"entry": list(entry.values()), "curvature": curvature, "acting": acting})
+    at, orders = {"at": list(pairs)}, (*ORDERS, "measured")
+    entries = labelled(at, [{"entry": row.pop("entry")} for row in rows], {"order": orders})
+    return labelled(at, rows, {"s": sizes}).merge(entries)
+
+
+def displacement(trait: Trait, start: Tensor, end: Tensor) -> xr.Dataset:
+    """Return each layer's part in L_T(end) - L_T(start) (nats), dims (way, layer), equation (eq-straight).
+
+    Ways: the "straight line" from start to end, and "start only", grad_l L_T(start) . d_l.
+    """
+    moved = trait.gradient(start) * (end - start)
+    rows = [straight_line(trait, start, end), [float(moved[part].sum()) for part in trait.mlp.layers]]
+    layers = range(len(trait.mlp.layers))
+    return labelled({"way": ["straight line", "start only"]}, [{"part": row} for row in rows], {"layer": layers})

@@ -10,7 +10,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sublim_utils import account
+from sublim_utils import account, packing
 from sublim_utils.mlp import MLP
 from sublim_utils.seeds import generator
 from sublim_utils.settings import N_CLASS, Condition, SettingsError
@@ -241,3 +241,36 @@ def test_without_a_projection_the_last_layer_has_no_part(trained):
     last = abs(account.first_order(runs).isel(layer=-1)).max(("seed", "step"))
     assert float(last.sel(condition="baseline")) == float(last.sel(condition="liminal")) == 0
     assert float(last.sel(condition="projected")) > 0
+
+
+@few
+@given(seeds)
+def test_sampled_steps_are_their_entries_and_on_a_quadratic_the_curvature_is_the_hessians(seed):
+    q, sizes = Quadratic(seed), [0.1, 1.0]
+    pairs = {3: (q.before, q.after), 7: (q.after, q.before)}
+    found = account.sampled_steps(q, pairs, sizes)
+    assert found["at"].values.tolist() == [3, 7]
+    assert not packing.rounding(packing.stacked(found))  # a packed store keeps it exactly
+    for at, (before, after) in pairs.items():
+        here, u = found.sel(at=at), after - before
+        for order, value in account.one_step(q, before, after).items():
+            assert float(here["entry"].sel(order=order)) == value
+        assert float(here["curvature"]) == pytest.approx(float(u @ q.h @ u), rel=1e-8, abs=1e-8)
+        np.testing.assert_allclose(here["acting"], float(u @ q.h @ u), rtol=1e-8, atol=1e-7)
+
+
+@few
+@given(seeds)
+def test_a_displacements_straight_line_is_the_change_and_its_start_only_the_slope(seed):
+    trait, theta, d = smooth(seed)
+    found = account.displacement(trait, theta, theta + d)["part"]
+    whole, slope = (found.sel(way=way) for way in ("straight line", "start only"))
+    assert float(whole.sum()) == pytest.approx(float(trait.loss(theta + d) - trait.loss(theta)), rel=1e-9, abs=1e-12)
+    g = trait.gradient(theta)
+    np.testing.assert_allclose(slope, [float(g[p] @ d[p]) for p in trait.mlp.layers], rtol=1e-9, atol=1e-14)
+
+
+def test_a_replay_counts_its_steps(lab):
+    done = []
+    account.replay(lab, FIXED, Condition(), 0, [], done.append)
+    assert sum(done) == FIXED.n_steps

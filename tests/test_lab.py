@@ -236,3 +236,25 @@ def test_recorded_runs_are_read_beside_the_profiles_own_and_only_at_the_papers_p
     assert list(found) == ["student (aux)"]  # one seed makes no interval
     assert found["student (aux)"]["accuracy"].values.ravel().tolist() == [0.0, 0.1, 0.5]
     assert not Lab(Profile(results=str(tmp_path / "laptop"), n_images=600, batch_size=64), "cpu").recorded("phenomenon")
+
+
+def test_computed_makes_what_lacks_seed_by_seed_and_another_determinant_anew(lab):
+    made = []
+
+    def make(seed, advance):
+        if seed == 2 and len(made) < 3:
+            raise KeyboardInterrupt
+        made.append(seed)
+        advance(1)
+        return xr.Dataset({"twice": ("k", [2.0 * seed, -seed])})
+
+    with pytest.raises(KeyboardInterrupt):
+        lab.computed("doubles", [0, 1, 2], make, n=1)
+    made.append("again")
+    found = lab.computed("doubles", [2, 0, 1], make, n=1)
+    assert made == [0, 1, "again", 2]
+    assert found["seed"].values.tolist() == [2, 0, 1]
+    assert found["twice"].values[:, 0].tolist() == [4.0, 0.0, 2.0]
+    assert found.attrs["n"] == "1"
+    lab.computed("doubles", [0], make, n=2)
+    assert made[-1] == 0
