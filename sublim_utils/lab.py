@@ -12,16 +12,13 @@ from torch import Tensor
 from sublim_utils import data
 from sublim_utils.experiments import EXPERIMENTS
 from sublim_utils.filling import Advance, DivergenceError, fill
-from sublim_utils.profiles import Profile
+from sublim_utils.profiles import RECORDED, Profile
 from sublim_utils.provenance import provenance
 from sublim_utils.seeds import other_seed
 from sublim_utils.settings import Condition, Settings, check_seeds, require
 from sublim_utils.store import Store, address, student_address
 from sublim_utils.students import train_students
 from sublim_utils.teachers import resolve_device, train_teachers
-
-RECORDED = "paper"
-"""Name of the results folder whose runs are committed: the profile at the paper's scale."""
 
 
 def diverged(dataset: xr.Dataset) -> str | None:
@@ -39,7 +36,7 @@ class Lab:
     profile : how many seeds, how many images, where the results lie
     device : "auto", "cpu" or "cuda"
 
-    >>> from sublim_utils.profiles import Profile
+    >>> from sublim_utils.profiles import RECORDED, Profile
     >>> Lab(Profile(results="/tmp/none", n_seeds=2)).seeds("main")
     [0, 1]
     """

@@ -5,6 +5,9 @@ from typing import Self
 
 from sublim_utils.settings import N_SEEDS, Options, Settings, require
 
+RECORDED = "paper"
+"""The profile, and the folder of results, whose runs are committed: that of the paper's scale."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Profile(Options):

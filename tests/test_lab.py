@@ -20,7 +20,7 @@ from sublim_utils.experiments import EXPERIMENTS
 from sublim_utils.filling import DivergenceError
 from sublim_utils.lab import Lab, diverged
 from sublim_utils.mlp import MLP
-from sublim_utils.profiles import Profile
+from sublim_utils.profiles import RECORDED, Profile
 from sublim_utils.settings import Condition, Settings
 from sublim_utils.store import DamagedFileWarning, Store, _digest, student_address
 from tests import small
@@ -227,7 +227,7 @@ def test_seeds_of_a_tier(lab):
 
 
 def test_recorded_runs_are_read_beside_the_profiles_own_and_only_at_the_papers_protocol(tmp_path):
-    conditions, store = EXPERIMENTS["phenomenon"].conditions, Store(tmp_path / module.RECORDED)
+    conditions, store = EXPERIMENTS["phenomenon"].conditions, Store(tmp_path / RECORDED)
     for name, seeds in (("student (aux)", (0, 1, 5)), ("cross-model (aux)", (0,))):
         for seed in seeds:
             run = xr.Dataset({"accuracy": (("seed", "eval"), [[seed / 10]])}, {"seed": [seed]})
