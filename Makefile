@@ -4,7 +4,7 @@ PROFILE ?= laptop
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: book test test-slurm bench setup lock clean
+.PHONY: book test test-slurm test-faults bench setup lock clean
 .DEFAULT_GOAL := book
 
 # A killed run leaves snakemake's lock and half-written outputs behind; both would stop the next one.
@@ -30,6 +30,9 @@ test-slurm: setup # as root, with Debian's slurm-wlm and munge; skipped elsewher
 
 bench: setup # minutes, on a machine that does nothing else; writes bench/results.json and its page
 	python -m bench
+
+test-faults: setup # kills, full disks, damaged files, lying mirrors; parts of it as root
+	pytest -rs tests/faults
 
 setup: .venv/installed
 

@@ -1,0 +1,129 @@
+"""How far the same settings lead apart across threads, ensembles and torch versions; run by hand.
+
+``python -m tests.faults.determinism`` trains seeds 0 and 1 of the baseline and the projected student at the
+laptop's settings, with 1 and 2 threads, alone and with four conditions beside, and writes the differences to
+``book/measured/determinism.json`` and ``.md``. ``--save FILE`` keeps the runs of one thread; ``--against FILE``
+compares with those another torch version saved.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from sublim_utils import data
+from sublim_utils.alignment import cosine
+from sublim_utils.experiments import BASELINE, PROJECTED, UPDATE_PROJECTED
+from sublim_utils.report import table
+from sublim_utils.settings import Condition, Settings
+from sublim_utils.students import train_students
+from sublim_utils.teachers import train_teachers
+
+SEEDS = (0, 1)
+MEASURED = {"baseline": BASELINE, "projected": PROJECTED}
+BESIDE = {
+    "all logits": Condition(logits="all"),
+    "two-sided": Condition(projection=1.0, side="two"),
+    "update projected": UPDATE_PROJECTED,
+    "liminal": Condition(liminal=1.0),
+}
+MEASURES = ("accuracy", "cosine")  # after training; mean over steps
+
+
+def summaries(runs: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return what the claims are about: the final accuracy and the mean cosine, (seed, condition)."""
+    return {"accuracy": runs["accuracy"].isel(eval=-1, drop=True), "cosine": cosine(runs).mean("step")}
+
+
+def trained(settings: Settings, threads: int, conditions: Mapping[str, Condition]) -> xr.Dataset:
+    """Return students trained from their teachers on, one group of conditions after another."""
+    torch.set_num_threads(threads)
+    images, parts = data.load("mnist"), []
+    for seed in SEEDS:
+        theta, _, _ = train_teachers(settings, images, [seed])
+        parts.append(train_students(settings, conditions, [seed], images, {"own": theta})[0])
+    return xr.concat(parts, "seed", data_vars="all", combine_attrs="override")
+
+
+def alone(settings: Settings, threads: int) -> xr.Dataset:
+    """Return the measured conditions, each trained with none beside."""
+    parts = [trained(settings, threads, {name: c}) for name, c in MEASURED.items()]
+    return xr.concat(parts, "condition", data_vars="all", combine_attrs="override")
+
+
+def difference(a: xr.Dataset, b: xr.Dataset) -> dict[str, object]:
+    """Return each quantity's largest difference, absolute and as a share of its largest value, and the claims'."""
+    quantities = {}
+    for name in a.data_vars:
+        x, y = (np.asarray(d[name].values, dtype=float) for d in (a, b))
+        apart, scale = float(np.abs(x - y).max()), float(np.abs(x).max())
+        quantities[str(name)] = {"absolute": apart, "relative": apart / scale if scale else 0.0}
+    return {
+        "identical": all(a[n].values.tobytes() == b[n].values.tobytes() for n in a.data_vars),
+        "quantities": quantities,
+        "of the mean": {m: float(np.abs((summaries(a)[m] - summaries(b)[m]).mean("seed")).max()) for m in MEASURES},
+        "of a run": {m: float(np.abs(summaries(a)[m] - summaries(b)[m]).max()) for m in MEASURES},
+    }
+
+
+def measure(settings: Settings, other: Path | None, save: Path | None) -> dict[str, object]:
+    """Train and compare."""
+    one, found = alone(settings, 1), {}
+    if save:
+        one.assign_attrs(torch=torch.__version__).to_netcdf(save, engine="netcdf4")
+    found["repeated, 1 thread"] = difference(one, alone(settings, 1))
+    for threads in (1, 2):
+        base = one if threads == 1 else alone(settings, 2)
+        beside = trained(settings, threads, {**MEASURED, **BESIDE}).sel(condition=list(MEASURED))
+        found[f"four conditions beside, {threads} thread{'s' * (threads > 1)}"] = difference(base, beside)
+        if threads == 2:
+            found["2 threads for 1"] = difference(one, base)
+    if other:
+        with xr.open_dataset(other, engine="netcdf4") as theirs:
+            found[f"torch {theirs.attrs['torch']} for {torch.__version__}"] = difference(one, theirs.load())
+    spread = {m: float(summaries(one)[m].std("seed", ddof=1).max()) for m in MEASURES}
+    about = {"torch": torch.__version__, "machine": platform.machine(), "seeds": len(SEEDS), "steps": settings.n_steps}
+    return {**about, "spread of seeds": spread, "compared": found}
+
+
+def render(result: Mapping[str, object]) -> str:
+    """Return the comparison as Markdown."""
+    rows = [
+        (
+            name,
+            "yes" if d["identical"] else "no",
+            f"{max(q['relative'] for q in d['quantities'].values()):.1e}",
+            *(f"{d['of a run'][m]:.1e}" for m in MEASURES),
+        )
+        for name, d in result["compared"].items()
+    ]
+    spread = result["spread of seeds"]
+    rows.append(("for comparison: standard deviation of seeds", "", "", *(f"{spread[m]:.1e}" for m in MEASURES)))
+    head = ("what differs", "bit-identical", "largest relative difference of any quantity", "of an accuracy",
+            "of a mean cosine")  # fmt: skip
+    text = f"Torch {result['torch']}, {result['machine']}, {result['seeds']} seeds, {result['steps']} steps."
+    return f"{table(head, rows)}\n\n{text}\n"
+
+
+def main() -> None:
+    """Measure and write."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / "book" / "measured")
+    words.add_argument("--against", type=Path)
+    words.add_argument("--save", type=Path)
+    words.add_argument("--images", type=int, default=60_000, help="fewer for a trial")
+    given = words.parse_args()
+    size = {"n_train": given.images, "n_inputs": given.images, "batch_size": min(1024, given.images)}
+    result = measure(Settings(**size, trait_batch_size=min(1024, given.images)), given.against, given.save)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    (given.folder / "determinism.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (given.folder / "determinism.md").write_text(render(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
