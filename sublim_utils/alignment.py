@@ -109,10 +109,8 @@ def half_point(x: Sequence[float], y: Sequence[float]) -> float:
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if y[-1] == y[0]:
         return float("nan")
-    share = np.maximum.accumulate((y - y[0]) / (y[-1] - y[0]))
-    after = int(np.argmax(share >= 0.5))
-    way = (0.5 - share[after - 1]) / (share[after] - share[after - 1])
-    return float(x[after - 1] + way * (x[after] - x[after - 1]))
+    way = np.maximum.accumulate((y - y[0]) / (y[-1] - y[0]))
+    return falls_to(0.5, x, 1 - way)
 
 
 def falls_to(level: float, x: Sequence[float], y: Sequence[float]) -> float:
