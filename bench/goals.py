@@ -20,7 +20,7 @@ class Goal:
         'at most 15 min: met'
         """
         excess = (self.limit - value if self.least else value - self.limit) / self.limit
-        outcome = "met" if excess <= 0 else f"missed by {100 * excess:.2g} %"
+        outcome = "met" if excess <= 0 else f"missed by {100 * excess:.0f} %"
         return f"at {'least' if self.least else 'most'} {self.limit:g}{self.unit}: {outcome}"
 
 

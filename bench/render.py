@@ -45,8 +45,8 @@ def whole(found: dict) -> str:
         " is one of each of the four kinds):",
         FORMULA,
         f"with $EN/B$ = {significant(counts['teacher step'])} steps, $E + 1$ = {counts['teacher evaluation']} and $P$ ="
-        f" {counts['student evaluation']} evaluations. The last three methods compute the teachers' targets once; "
-        f"the public script's computes them at every step.{note}",
+        f" {counts['student evaluation']} evaluations. The {PUBLIC} computes the"
+        f" teachers' targets at every step, all others once.{note}",
         table(head, rows),
         whole_goals(candidates),
     ])  # fmt: skip
