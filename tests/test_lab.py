@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import shutil
 import sys
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ from sublim_utils.filling import DivergenceError
 from sublim_utils.lab import Lab, diverged
 from sublim_utils.mlp import MLP
 from sublim_utils.profiles import RECORDED, Profile
-from sublim_utils.settings import Condition, Settings
+from sublim_utils.settings import Condition, Settings, SettingsError
 from sublim_utils.store import DamagedFileWarning, Store, _digest, student_address
 from tests import small
 from tests.small import FEW, SETTINGS
@@ -220,6 +221,28 @@ def test_provenance_says_how_a_run_was_made(lab):
     assert attributes["condition"] == '{"schedule": "two_phase", "liminal": 2.0}'
     assert attributes["device"].startswith("cpu")
     assert float(attributes["seconds"]) > 0
+
+
+@pytest.mark.parametrize("seeds", [[], [0, 0], [-1], [10_000], [0.5], "01"])
+def test_seeds_that_repeat_or_are_none_are_refused_before_any_work(lab, seeds):
+    for ask in (lambda: lab.students(SETTINGS, FEW, seeds), lambda: lab.teachers(SETTINGS, seeds)):
+        with pytest.raises(SettingsError, match="^seeds = .*different whole numbers"):
+            ask()
+    assert not lab.store.root.exists()
+
+
+def test_contradictions_are_refused_before_any_work(lab):
+    late = Condition(projection=1.0, window=(0, SETTINGS.n_steps + 1))
+    with pytest.raises(SettingsError, match=r"^window = \(0, 9\).*ends at step 8"):
+        lab.students(SETTINGS, {"baseline": Condition(), "late": late}, [0])
+    assert not lab.store.root.exists()
+
+
+def test_what_is_all_there_needs_no_folder_of_locks(lab):
+    first = lab.students(SETTINGS, {"baseline": Condition()}, [0])
+    shutil.rmtree(lab.store.root / "locks")
+    xr.testing.assert_equal(lab.students(SETTINGS, {"baseline": Condition()}, [0]), first)
+    assert not (lab.store.root / "locks").exists()
 
 
 def test_seeds_of_a_tier(lab):
