@@ -74,8 +74,9 @@ def run(what: str, output: Path, parameters: dict[str, object], seeds: str | Non
     lab = Lab(Profile.of_parameters(**parameters), str(parameters.get("device", "auto")))
     chosen = EXPERIMENTS[what]
     wanted = lab.seeds(chosen.tier) if seeds is None else seed_range(seeds)
-    runs = lab.experiment(what, wanted)
-    rows = {"experiment": what, "seeds": wanted, "conditions": list(map(str, runs["condition"].values))}
+    found, left_out = lab.experiments([what], wanted)
+    conditions = [str(c) for runs in found.values() for c in runs["condition"].values]
+    rows = {"experiment": what, "seeds": wanted, "conditions": conditions, "left out": left_out.get(what)}
     write_atomically(output, (json.dumps(rows, indent=1) + "\n").encode())
 
 

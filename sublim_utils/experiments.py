@@ -42,6 +42,11 @@ class Experiment:
     least_images: int = 0
     also: tuple[str, ...] = ()
 
+    @property
+    def is_optional(self) -> bool:
+        """Whether it needs images other than the digits: where they can't be had, the book goes without it."""
+        return "fashion" in (self.settings.get("task"), self.settings.get("inputs"))
+
     def is_run_at(self, profile: Profile) -> bool:
         """Say whether a profile runs this experiment."""
         return (profile.full_grid or not self.full_only) and profile.n_images >= self.least_images

@@ -1,7 +1,7 @@
 """The lab: ask it for students or teachers; what the store holds is read, the rest is trained."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,23 @@ class Lab:
         chosen = EXPERIMENTS[name]
         settings, conditions = chosen.at(self.profile)
         return self.students(settings, conditions, self.seeds(chosen.tier) if seeds is None else seeds)
+
+    def experiments(
+        self, names: Iterable[str], seeds: Sequence[int] | None = None
+    ) -> tuple[dict[str, xr.Dataset], dict[str, str]]:
+        """Return the students of several experiments by name, and why optional ones are left out.
+
+        An optional experiment is left out where its images can't be had; the reason is the error's first line.
+        """
+        found, left_out = {}, {}
+        for name in names:
+            try:
+                found[name] = self.experiment(name, seeds)
+            except data.DataError as error:
+                if not EXPERIMENTS[name].is_optional:
+                    raise
+                left_out[name] = str(error).splitlines()[0]
+        return found, left_out
 
     def recorded(self, name: str) -> dict[str, xr.Dataset]:
         """Return what the recorded store beside this profile's holds of an experiment, by condition.

@@ -281,3 +281,22 @@ def test_computed_makes_what_lacks_seed_by_seed_and_another_determinant_anew(lab
     assert found.attrs["n"] == "1"
     lab.computed("doubles", [0], make, n=2)
     assert made[-1] == 0
+
+
+def test_an_optional_experiment_is_left_out_where_its_images_cannot_be_had(lab, monkeypatch):
+    def load(task):
+        if task == "fashion":
+            raise module.data.DataError("no source\nthey were")
+        return small.images()
+
+    monkeypatch.setattr(module.data, "load", load)
+    changes = {"conditions": FEW, "settings": {"hidden": (4,)}}
+    digits = replace(EXPERIMENTS["phenomenon"], **changes)
+    garments = replace(digits, settings={"hidden": (4,), "task": "fashion"})
+    monkeypatch.setattr(module, "EXPERIMENTS", {"digits": digits, "garments": garments})
+    monkeypatch.setattr(lab, "profile", replace(lab.profile, n_images=60, batch_size=16, epochs=2))
+    found, left_out = lab.experiments(["digits", "garments"], [0])
+    assert (list(found), left_out) == (["digits"], {"garments": "no source"})
+    monkeypatch.setattr(module.data, "load", lambda _: (_ for _ in ()).throw(module.data.DataError("no digits")))
+    with pytest.raises(module.data.DataError, match="no digits"):
+        lab.experiments(["digits"], [1])
