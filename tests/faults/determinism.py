@@ -2,8 +2,9 @@
 
 ``python -m tests.faults.determinism`` trains seeds 0 and 1 of the baseline and the projected student at the
 laptop's settings, with 1 and 2 threads, alone and with four conditions beside, and writes the differences to
-``book/measured/determinism.json`` and ``.md``. ``--save FILE`` keeps the runs of one thread; ``--against FILE``
-compares with those another torch version saved.
+``book/measured/determinism.json`` and ``.md``. ``--save FILE`` only keeps the runs of one thread; ``--against
+NAME=FILE`` (any number of them) compares with those that were saved under another torch version, or as another
+processor would make them (``ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2``).
 """
 
 import argparse
@@ -71,11 +72,9 @@ def difference(a: xr.Dataset, b: xr.Dataset) -> dict[str, object]:
     }
 
 
-def measure(settings: Settings, other: Path | None, save: Path | None) -> dict[str, object]:
+def measure(settings: Settings, others: Mapping[str, Path]) -> dict[str, object]:
     """Train and compare."""
     one, found = alone(settings, 1), {}
-    if save:
-        one.assign_attrs(torch=torch.__version__).to_netcdf(save, engine="netcdf4")
     found["repeated, 1 thread"] = difference(one, alone(settings, 1))
     for threads in (1, 2):
         base = one if threads == 1 else alone(settings, 2)
@@ -83,9 +82,9 @@ def measure(settings: Settings, other: Path | None, save: Path | None) -> dict[s
         found[f"four conditions beside, {threads} thread{'s' * (threads > 1)}"] = difference(base, beside)
         if threads == 2:
             found["2 threads for 1"] = difference(one, base)
-    if other:
-        with xr.open_dataset(other, engine="netcdf4") as theirs:
-            found[f"torch {theirs.attrs['torch']} for {torch.__version__}"] = difference(one, theirs.load())
+    for name, path in others.items():
+        with xr.open_dataset(path, engine="netcdf4") as theirs:
+            found[f"{name} (torch {theirs.attrs['torch']})"] = difference(one, theirs.load())
     spread = {m: float(summaries(one)[m].std("seed", ddof=1).max()) for m in MEASURES}
     about = {"torch": torch.__version__, "machine": platform.machine(), "seeds": len(SEEDS), "steps": settings.n_steps}
     return {**about, "spread of seeds": spread, "compared": found}
@@ -114,12 +113,17 @@ def main() -> None:
     """Measure and write."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / "book" / "measured")
-    words.add_argument("--against", type=Path)
+    words.add_argument("--against", nargs="*", default=[], metavar="NAME=FILE")
     words.add_argument("--save", type=Path)
     words.add_argument("--images", type=int, default=60_000, help="fewer for a trial")
     given = words.parse_args()
     size = {"n_train": given.images, "n_inputs": given.images, "batch_size": min(1024, given.images)}
-    result = measure(Settings(**size, trait_batch_size=min(1024, given.images)), given.against, given.save)
+    settings = Settings(**size, trait_batch_size=min(1024, given.images))
+    if given.save:
+        alone(settings, 1).assign_attrs(torch=torch.__version__).to_netcdf(given.save, engine="netcdf4")
+        return
+    others = dict(word.split("=", 1) for word in given.against)
+    result = measure(settings, {name: Path(path) for name, path in others.items()})
     given.folder.mkdir(parents=True, exist_ok=True)
     (given.folder / "determinism.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (given.folder / "determinism.md").write_text(render(result), encoding="utf-8")
