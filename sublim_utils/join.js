@@ -9,6 +9,8 @@ async () => {
     const text = await (await fetch(url)).text();
     const article = new DOMParser().parseFromString(text, "text/html").querySelector("article");
     article.id = ""; // its page's key becomes the anchor
+    const moving = article.querySelector(".explorer");
+    if (moving) moving.replaceWith(Object.assign(document.createElement("p"), { textContent: "(Interactive: open this page in a browser.)" }));
     for (const e of article.querySelectorAll(".headerlink, .explorer, script, [hidden]")) e.remove();
     for (const e of article.querySelectorAll("[id]")) e.id = `${key(url)}-${e.id}`;
     article.id = key(url);
@@ -20,12 +22,15 @@ async () => {
       if (pages.includes(page)) a.href = `#${key(page)}${target.hash && "-"}${decodeURIComponent(target.hash.slice(1))}`;
       else if (target.origin === location.origin) a.removeAttribute("href"); // a file beside the book
     }
-    whole.append(document.adoptNode(article));
+    whole.append(document.adoptNode(article), Object.assign(document.createElement("div"), { className: "page-break" }));
   }
+  whole.lastElementChild.remove();
   document.documentElement.dataset.theme = "light";
   document.body.className = "whole-book";
   document.body.replaceChildren(whole);
   await window.MathJax.startup.promise;
   await window.MathJax.typesetPromise();
+  document.body.getBoundingClientRect(); // lay out, so that the formulas' fonts are asked for
+  await document.fonts.ready;
   await Promise.all([...document.images].map((image) => image.decode().catch(() => undefined)));
 };

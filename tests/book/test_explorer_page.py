@@ -34,7 +34,7 @@ def test_choices_change_the_curves_and_the_address_and_are_restored(explorer) ->
     page.select_option("#explorer-quantity", "drive")
     second = curves(page)
     assert second != first
-    page.get_by_label("update projected").check()
+    page.get_by_role("checkbox", name="update projected").check()
     assert len(curves(page)) == 4
     page.get_by_label("difference from").check()
     page.select_option("#explorer-of", "projected")
@@ -44,7 +44,7 @@ def test_choices_change_the_curves_and_the_address_and_are_restored(explorer) ->
     page = explorer(state)
     assert curves(page) == third
     assert page.locator("#explorer-quantity").input_value() == "drive"
-    assert page.get_by_label("update projected").is_checked()
+    assert page.get_by_role("checkbox", name="update projected").is_checked()
     assert page.locator("#explorer-of").input_value() == "projected"
     page.click("#explorer-reset")
     assert curves(page) == first
