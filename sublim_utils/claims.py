@@ -102,8 +102,8 @@ class Claim:
         value = Interval(self.estimate, self.ci_low, self.ci_high, self.n_seeds)
         link = f'id="{self.id}" href="{VERDICT_PAGE}#{self.id}" title="the row of this claim on the verdict page"'
         return (
-            f"{badge(self.verdict, link)} **{self.claim}** (`{self.id}`). "
-            f"{self.quantity}: {value:.3g}; criterion: {self.criterion}."
+            f"{badge(self.verdict, link)} **{self.claim}** (`{self.id}`): "
+            f"*{self.quantity}* {value:.3g}; criterion: {self.criterion}."
         )
 
 

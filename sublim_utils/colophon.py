@@ -12,7 +12,6 @@ from nbformat import NotebookNode
 
 from sublim_utils.profiles import Profile
 from sublim_utils.provenance import provenance
-from sublim_utils.report import table
 
 KEY = "made"
 """Where the result of `made` lies in a notebook's metadata."""
@@ -63,9 +62,10 @@ def text(chapter: str, metadata: Mapping[str, Mapping[str, object]], repository:
         ("engine, commit", f"{known['engine']}, `{known['commit']}`"),
         ("run time of this page", f"{duration(run['duration'])} on {run['start_time'][:10]}; stored runs are read"),
     ]
+    about = "\n\n".join(f"{name}\n: {value}" for name, value in rows)
     colab = f"On Colab, run `%pip install git+{repository}` first.\n\n" if repository else ""
     return (
-        f"## How this page was made\n\n{table(('', ''), rows)}\n\n```\n{command(chapter, profile.name)}\n```\n\n"
+        f"## How this page was made\n\n{about}\n\n```\n{command(chapter, profile.name)}\n```\n\n"
         f"Download: {{download}}`this notebook, as executed <{chapter}.ipynb>`, "
         "{download}`environment.yml <../environment.yml>` and the lock that it installs, "
         f"{{download}}`requirements.lock <../requirements.lock>`.\n\n{colab}"

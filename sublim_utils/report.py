@@ -43,10 +43,11 @@ def anchor(row: Mapping[str, object], page: str) -> str:
     """Return a claim's id as an anchor that leads to the same anchor on `page`, nowhere if that is empty.
 
     >>> anchor({"id": "C4.x"}, "05_causal.html")
-    '<a id="C4.x" href="05_causal.html#C4.x"><code>C4.x</code></a>'
+    '<a id="C4.x" href="05_causal.html#C4.x"><code>C4.<wbr>x</code></a>'
     """
     link = f' href="{page}#{row["id"]}"' if page else ""
-    return f'<a id="{row["id"]}"{link}><code>{row["id"]}</code></a>'
+    text = re.sub(r"([._])", r"\1<wbr>", str(row["id"]))  # where a narrow column may break it
+    return f'<a id="{row["id"]}"{link}><code>{text}</code></a>'
 
 
 def summary_table(results: str | Path, prefix: str = "", *, linked: bool = True) -> str:
