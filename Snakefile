@@ -84,7 +84,7 @@ rule html:
     output: INDEX
     params: source=f"{BUILD}/source"
     shell:
-        "rm -rf {params.source} && mkdir -p {params.source}/notebooks"
+        f"rm -rf {{params.source}} {Path(INDEX).parent} && mkdir -p {{params.source}}/notebooks"
         " && cp -r {BESIDE} book {params.source}"
         " && cp {input.notebooks} {params.source}/notebooks"
         f" && python -m sublim_utils pages {RESULTS} {{params.source}} {{input.notebooks}}"
