@@ -4,7 +4,7 @@ PROFILE ?= laptop
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: book test test-slurm test-faults bench setup lock clean
+.PHONY: book test test-slurm test-faults bench setup pdf lock clean
 .DEFAULT_GOAL := book
 
 # A killed run leaves snakemake's lock and half-written outputs behind; both would stop the next one.
@@ -42,6 +42,9 @@ setup: .venv/installed
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
 	touch $@
+
+pdf: # of the built book, again: `make book` makes it where a browser is installed
+	python -m sublim_utils pdf _build/html
 
 lock: # after a change of dependencies; needs uv
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -24,6 +24,7 @@ FILES = [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
 CHAPTERS = [Path(f).stem for f in FILES if f.startswith("notebooks/")]
 VERDICTS = "09_verdicts"  # reads all other chapters' claims
 PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
+BESIDE = ["_config.yml", "_toc.yml", "CITATION.cff", "environment.yml", "requirements.lock", "profiles.toml"]
 PACKAGE = sorted(str(p) for p in Path("sublim_utils").glob("*") if p.is_file())
 
 
@@ -78,13 +79,14 @@ rule claims:
 
 rule html:
     input:
-        "_config.yml", "_toc.yml", "CITATION.cff", PAGES, f"{RESULTS}/claims.json",
+        BESIDE, PAGES, f"{RESULTS}/claims.json",
         notebooks=expand(BUILD + "/notebooks/{chapter}.ipynb", chapter=CHAPTERS),
     output: INDEX
     params: source=f"{BUILD}/source"
     shell:
-        "rm -rf {params.source} && mkdir -p {params.source}/notebooks"
-        " && cp -r _config.yml _toc.yml CITATION.cff book {params.source}"
+        f"rm -rf {{params.source}} {Path(INDEX).parent} && mkdir -p {{params.source}}/notebooks"
+        " && cp -r {BESIDE} book {params.source}"
         " && cp {input.notebooks} {params.source}/notebooks"
-        f" && python -m sublim_utils pages {RESULTS} {{params.source}}/book {{input.notebooks}}"
+        f" && python -m sublim_utils pages {RESULTS} {{params.source}} {{input.notebooks}}"
         f" && jupyter-book build {{params.source}} --path-output {OUTPUT} -q -n -W --keep-going --all"
+        f" && python -m sublim_utils pdf {Path(INDEX).parent}"

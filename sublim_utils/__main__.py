@@ -1,4 +1,4 @@
-"""Command line: ``python -m sublim_utils fetch | run | execute | collect | pages | readme | pack | verify``."""
+"""Command line: ``python -m sublim_utils fetch | run | execute | collect | pages | pdf | readme | pack | verify``."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from sublim_utils import chapters, claims, data, report
+from sublim_utils import chapters, claims, colophon, data, explorer, pdf, report
 from sublim_utils.experiments import EXPERIMENTS
 from sublim_utils.files import write_atomically
 from sublim_utils.filling import DivergenceError
@@ -32,14 +32,16 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--profile", default="laptop")
     commands.choices["run"].add_argument("--seeds", help="first:stop, such as 0:10; else all of its tier")
     collect = commands.add_parser("collect", help="join the chapters' claims into claims.json")
-    pages = commands.add_parser("pages", help="write the generated parts of the book's prose")
+    pages = commands.add_parser("pages", help="write the generated parts of the book's source, and finish its chapters")
     readme = commands.add_parser("readme", help="make the README's table anew")
     pack = commands.add_parser("pack", help="join the store's runs into small files, to be committed")
     verify = commands.add_parser("verify", help="compute some recorded runs again and compare")
     for command in (collect, pages, readme, pack, verify):
         command.add_argument("results", help="folder of a profile's results")
-    pages.add_argument("folder", help="where to write them")
+    pages.add_argument("source", help="the book's source, a copy: chapters in it are changed in place")
     pages.add_argument("notebooks", nargs="*", help="executed notebooks that go with them, to be checked")
+    printed = commands.add_parser("pdf", help="print a built book as one PDF and link it, if there is a browser")
+    printed.add_argument("html", help="folder of the built book")
     verify.add_argument("--sample", type=int, default=5, help="how many runs")
     verify.add_argument("--seed", type=int, default=0, help="of the choice of runs")
     return root
@@ -106,7 +108,13 @@ def act(arguments: argparse.Namespace) -> int:
             claims.collect(arguments.results)
         case "pages":
             chapters.check_executed(arguments.notebooks)
-            report.write_pages(arguments.results, arguments.folder)
+            source = Path(arguments.source)
+            report.write_pages(arguments.results, source / "book")
+            report.write_citation(source)
+            colophon.finish(sorted(source.glob("notebooks/*.ipynb")), source / "_config.yml")
+            explorer.write(arguments.results, source / "book" / "extra" / "explorer")
+        case "pdf":
+            pdf.attach(Path(arguments.html))
         case "readme":
             text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), arguments.results)
             write_atomically(Path("README.md"), text.encode())

@@ -6,10 +6,12 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from sublim_utils import colophon
 from sublim_utils.data import DataError
 from sublim_utils.files import write_atomically
 from sublim_utils.profiles import Profile
@@ -108,7 +110,7 @@ def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, o
     output.parent.mkdir(parents=True, exist_ok=True)
     failed = output.with_suffix(".failed.ipynb")
     try:
-        papermill.execute_notebook(
+        done = papermill.execute_notebook(
             str(notebook), str(failed), dict(parameters), cwd=str(notebook.parent), kernel_name="python3",
             progress_bar=False,
         )  # fmt: skip
@@ -117,5 +119,6 @@ def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, o
         raise ChapterError(f"{where}. The notebook as far as it came: {failed}") from error
     except DeadKernelError as error:
         raise ChapterError(f"{notebook}: its process was ended from outside, by lack of memory perhaps") from error
-    write_atomically(output, sealed(failed.read_bytes()))
+    done.metadata[colophon.KEY] = colophon.made(resolve_device(str(parameters.get("device", "auto"))))
+    write_atomically(output, sealed(nbformat.writes(done).encode()))
     failed.unlink()

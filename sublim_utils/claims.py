@@ -19,7 +19,21 @@ from sublim_utils.data import DataError
 from sublim_utils.files import write_atomically
 from sublim_utils.stats import Interval, mean_interval
 
-VERDICTS = ("agrees", "differs", "inconclusive", "not tested")
+SIGNS = {"agrees": "✓", "differs": "✗", "inconclusive": "?", "not tested": "–"}
+VERDICTS = tuple(SIGNS)
+VERDICT_PAGE = "09_verdicts.html"
+"""The page of all verdicts, as a chapter sees it: each claim's badge links to its row there."""
+
+
+def badge(verdict: str, attributes: str = "") -> str:
+    """Return a verdict as a badge in HTML, a link if its attributes say so; mark and word, so it needs no colour.
+
+    >>> badge("agrees")
+    '<span class="verdict agrees">✓ agrees</span>'
+    """
+    tag = "a" if "href" in attributes else "span"
+    classes = f"verdict {verdict.replace(' ', '-')}"
+    return f'<{tag} class="{classes}"{attributes and " "}{attributes}>{SIGNS[verdict]} {verdict}</{tag}>'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +100,10 @@ class Claim:
 
     def _repr_markdown_(self) -> str:
         value = Interval(self.estimate, self.ci_low, self.ci_high, self.n_seeds)
+        link = f'id="{self.id}" href="{VERDICT_PAGE}#{self.id}" title="the row of this claim on the verdict page"'
         return (
-            f"**{self.verdict.capitalize()}** ({self.id}): {self.claim}. "
-            f"{self.quantity}: {value:.3g}; criterion: {self.criterion}."
+            f"{badge(self.verdict, link)} **{self.claim}** (`{self.id}`): "
+            f"*{self.quantity}* {value:.3g}; criterion: {self.criterion}."
         )
 
 

@@ -26,6 +26,18 @@ PALETTE = {
 }
 """Okabe and Ito's colours, told apart by most colour-blind readers and in greyscale by their order."""
 
+DASHES: dict[str, tuple[float, ...]] = {
+    "blue": (),
+    "red": (5, 2),
+    "green": (2, 1.5),
+    "purple": (7, 2, 2, 2),
+    "orange": (9, 3),
+    "sky": (4, 1.5, 1, 1.5),
+    "black": (12, 1.5),
+    "grey": (1, 2),
+}
+"""The dashes of each colour's lines, in line widths, so that curves can be told apart without colour."""
+
 COLOURS: dict[str, str] = {
     "teacher": PALETTE["black"],
     "reference": PALETTE["grey"],
@@ -101,13 +113,20 @@ def colour(name: str) -> str:
     return COLOURS.get(name, spare[sum(name.encode()) % len(spare)])
 
 
+def dashes(name: str) -> tuple[float, ...]:
+    """Return the dashes of a condition's curve, those of its colour; none for a solid line."""
+    return {PALETTE[key]: value for key, value in DASHES.items()}[colour(name)]
+
+
 def curve(ax: Axes, values: xr.DataArray, x: str, *, label: str, style: str = "-") -> Axes:
     """Draw the mean over seeds with its 95 % band against the coordinate `x`; return `ax`.
 
-    `values` has the dimensions (seed, x).
+    `values` has the dimensions (seed, x). A solid line gets the dashes of its condition.
     """
     mean, low, high = band(values)
-    ax.plot(values[x], mean, style, color=colour(label), label=label)
+    (line,) = ax.plot(values[x], mean, style, color=colour(label), label=label)
+    if style == "-" and dashes(label):
+        line.set_dashes(dashes(label))
     ax.fill_between(values[x], low, high, color=colour(label), alpha=0.2, linewidth=0)
     return ax
 

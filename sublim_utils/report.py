@@ -1,10 +1,13 @@
-"""Tables of claims, for the verdict page, the intro, the method page and the README."""
+"""The generated parts of the prose: tables of claims for the pages and the README, and how to cite the book."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
-from sublim_utils.claims import Claim, read, registered
+import yaml
+
+from sublim_utils.claims import VERDICT_PAGE, Claim, badge, read, registered
 from sublim_utils.files import write_atomically
 from sublim_utils.profiles import RECORDED
 
@@ -36,19 +39,30 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def summary_table(results: str | Path, prefix: str = "") -> str:
-    """Return the table of all recorded claims whose id starts with `prefix`."""
-    rows = [
-        (
-            f"`{row['id']}` {row['claim']}: *{row['quantity']}*",
-            described(row),
-            row["n_seeds"],
-            row["criterion"],
-            row["verdict"],
-        )
-        for row in load_claims(results)
-        if str(row["id"]).startswith(prefix)
-    ]
+def anchor(row: Mapping[str, object], page: str) -> str:
+    """Return a claim's id as an anchor that leads to the same anchor on `page`, nowhere if that is empty.
+
+    >>> anchor({"id": "C4.x"}, "05_causal.html")
+    '<a id="C4.x" href="05_causal.html#C4.x"><code>C4.<wbr>x</code></a>'
+    """
+    link = f' href="{page}#{row["id"]}"' if page else ""
+    text = re.sub(r"([._])", r"\1<wbr>", str(row["id"]))  # where a narrow column may break it
+    return f'<a id="{row["id"]}"{link}><code>{text}</code></a>'
+
+
+def summary_table(results: str | Path, prefix: str = "", *, linked: bool = True) -> str:
+    """Return the table of all recorded claims whose id starts with `prefix`.
+
+    `linked`: for the book's pages, where a claim's id is an anchor and leads to its place in its chapter, and
+    a verdict is a badge; else plain Markdown.
+    """
+
+    def cells(row: dict[str, object]) -> tuple[object, ...]:
+        name = anchor(row, "../notebooks/{chapter}.html".format(**row)) if linked else "`{id}`".format(**row)
+        verdict = badge(str(row["verdict"])) if linked else row["verdict"]
+        return f"{name} {row['claim']}: *{row['quantity']}*", described(row), row["n_seeds"], row["criterion"], verdict
+
+    rows = [cells(row) for row in load_claims(results) if str(row["id"]).startswith(prefix)]
     if not rows:
         return "*No claim is recorded yet.*"
     return table(("claim: *quantity*", "estimate [95 % interval]", "n", "criterion", "verdict"), rows)
@@ -75,12 +89,12 @@ def verdict_table(rows: Iterable[dict[str, object]]) -> str:
         head,
         (
             (
-                f"`{row['id']}` {row['claim']}: *{row['quantity']}*",
+                f"{anchor(row, '{chapter}.html'.format(**row))} {row['claim']}: *{row['quantity']}*",
                 described(row),
                 row["n_seeds"],
                 row["criterion"],
                 row["paper"],
-                f"**{row['verdict']}**. {CONCLUSIONS[row['verdict']]}",
+                f"{badge(row['verdict'])} {CONCLUSIONS[row['verdict']]}",
                 f"{{doc}}`{row['chapter']}`",
             )
             for row in rows
@@ -105,13 +119,18 @@ def comparison(here: Iterable[dict[str, object]], recorded: Iterable[dict[str, o
     return table(("claim", "here", "n", "recorded", "n", "intervals overlap"), rows)
 
 
-def criteria_table() -> str:
-    """Return the register: every claim with its source and the criterion fixed for it."""
+def criteria_table(results: str | Path) -> str:
+    """Return the register: every claim with its source and the criterion fixed for it.
+
+    A claim's id is an anchor, and leads to its verdict where `results` hold one.
+    """
+    recorded = {row["id"] for row in load_claims(results)}
 
     def row(c: Claim) -> tuple[str, ...]:
-        return (f"`{c.id}`", c.claim, c.quantity, c.source, c.paper, c.criterion)
+        name = anchor(asdict(c), f"../notebooks/{VERDICT_PAGE}" if c.id in recorded else "")
+        return (f"{name} {c.claim}: *{c.quantity}*", c.source, c.paper, c.criterion)
 
-    head = ("id", "claim", "quantity", "source", "source's figure", "criterion")
+    head = ("claim: *quantity*", "source", "source's figure", "criterion")
     return table(head, map(row, registered().values()))
 
 
@@ -146,7 +165,7 @@ def write_pages(results: str | Path, folder: str | Path) -> None:
     Quoted are the recorded run's claims where there is one beside `results`, else this run's.
     """
     folder = Path(folder)
-    for name, text in (("summary.md", summary_table(results)), ("criteria.md", criteria_table())):
+    for name, text in (("summary.md", summary_table(results)), ("criteria.md", criteria_table(results))):
         write_atomically(folder / name, f"{text}\n".encode())
     recorded = load_claims(Path(results).parent / RECORDED)
     run = "the recorded run" if recorded else f"this copy's run (profile {Path(results).name})"
@@ -154,6 +173,37 @@ def write_pages(results: str | Path, folder: str | Path) -> None:
         text = page.read_text(encoding="utf-8")
         if QUOTED.search(text):
             write_atomically(page, quoting(text, recorded or load_claims(results), run).encode())
+
+
+def bibtex(cff: str) -> str:
+    """Return a BibTeX entry for the book itself, from the text of its CITATION.cff.
+
+    >>> print(bibtex("{title: T, authors: [{name: A}], date-released: 2026-01-02, version: 0.1}"))
+    @software{sublim2026,
+      author  = {{A}},
+      title   = {T},
+      year    = {2026},
+      version = {0.1}
+    }
+    """
+    about = yaml.safe_load(cff)
+    names = (a.get("name") or f"{a['family-names']}, {a.get('given-names', '')}".strip(", ") for a in about["authors"])
+    year = str(about["date-released"])[:4]
+    fields = {
+        "author": " and ".join(f"{{{name}}}" for name in names),
+        "title": about["title"],
+        "year": year,
+        "version": about["version"],
+        **({"url": about["repository-code"]} if "repository-code" in about else {}),
+    }
+    lines = ",\n".join(f"  {name:7} = {{{value}}}" for name, value in fields.items())
+    return f"@software{{sublim{year},\n{lines}\n}}"
+
+
+def write_citation(source: str | Path) -> None:
+    """Write the book's own BibTeX entry into ``book/`` of a copy of its sources."""
+    text = bibtex((Path(source) / "CITATION.cff").read_text(encoding="utf-8"))
+    write_atomically(Path(source) / "book" / "citation.md", f"```bibtex\n{text}\n```\n".encode())
 
 
 def with_claims(readme: str, results: str | Path) -> str:
@@ -168,4 +218,4 @@ def with_claims(readme: str, results: str | Path) -> str:
     _, end, after = rest.partition(END)
     if not (start and end):
         raise ValueError(f"the README needs the lines {START!r} and {END!r}")
-    return f"{before}{START}\n{summary_table(results)}\n{END}{after}"
+    return f"{before}{START}\n{summary_table(results, linked=False)}\n{END}{after}"

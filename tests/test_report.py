@@ -30,5 +30,5 @@ def test_a_readme_without_markers_is_refused() -> None:
 def test_pages_list_every_criterion(tmp_path: Path) -> None:
     report.write_pages(tmp_path, tmp_path)
     page = (tmp_path / "criteria.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in page for name in registered())
+    assert all(f'<a id="{name}"><code>' in page for name in registered())
     assert "No claim" in (tmp_path / "summary.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 SCREENSHOTS = Path("_build/screenshots")
 WIDTHS = {"phone": 360, "desktop": 1600}
@@ -28,8 +28,8 @@ def watched(page: Page, address: str) -> list[str]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_opens_cleanly_and_fits(browser: Browser, address: str, pages: list[str], width: str) -> None:
-    page = browser.new_page(viewport={"width": WIDTHS[width], "height": 900})
+def test_every_page_opens_cleanly_and_fits(page: Page, address: str, pages: list[str], width: str) -> None:
+    page.set_viewport_size({"width": WIDTHS[width], "height": 900})
     trouble, shots = watched(page, address), SCREENSHOTS / width
     for name in pages:
         page.goto(f"{address}/{name}", wait_until="load")
@@ -38,20 +38,18 @@ def test_every_page_opens_cleanly_and_fits(browser: Browser, address: str, pages
         if wide > 1:
             trouble.append(f"{name} is {wide} px wider than its window")
         page.screenshot(path=shots / f"{Path(name).stem}.png", full_page=True)
-    page.close()
     assert not trouble
 
 
-def test_formulas_are_typeset(browser: Browser, address: str) -> None:
-    page = browser.new_page()
+def test_formulas_are_typeset(page: Page, address: str) -> None:
     page.goto(f"{address}/notebooks/01_phenomenon.html")
     page.wait_for_selector("mjx-container", timeout=20_000)
     assert page.locator("mjx-merror").count() == 0
-    page.close()
 
 
-def test_every_figure_has_alt_text_and_fits_its_column(browser: Browser, address: str, pages: list[str]) -> None:
-    page, trouble = browser.new_page(viewport={"width": 360, "height": 900}), []
+def test_every_figure_has_alt_text_and_fits_its_column(page: Page, address: str, pages: list[str]) -> None:
+    page.set_viewport_size({"width": 360, "height": 900})
+    trouble = []
     for name in pages:
         page.goto(f"{address}/{name}")
         for image in page.locator("article img").all():
@@ -60,24 +58,19 @@ def test_every_figure_has_alt_text_and_fits_its_column(browser: Browser, address
                 trouble.append(f"{name}: alt text {alt!r}")
             if image.evaluate("e => e.getBoundingClientRect().right > window.innerWidth + 1"):
                 trouble.append(f"{name}: a figure is cut off")
-    page.close()
     assert not trouble
 
 
-def test_search_finds_a_word(browser: Browser, address: str) -> None:
-    page = browser.new_page()
+def test_search_finds_a_word(page: Page, address: str) -> None:
     page.goto(f"{address}/search.html?q=derangement")
     page.wait_for_selector("#search-results li", timeout=20_000)
     assert page.locator("#search-results li a", has_text="Departures").count() >= 1
-    page.close()
 
 
-def test_dark_mode_switches_and_figures_keep_a_light_ground(browser: Browser, address: str) -> None:
-    page = browser.new_page()
+def test_dark_mode_switches_and_figures_keep_a_light_ground(page: Page, address: str) -> None:
     page.goto(f"{address}/notebooks/01_phenomenon.html")
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(int(v) for v in ground[4:-1].split(",")[:3]) < 200
     image = page.locator("article .cell_output img").first
     assert image.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
-    page.close()

@@ -1,0 +1,36 @@
+// Run on the intro of the built book: join all pages into this one, in the order of its contents.
+async () => {
+  const bare = (url) => url.split("#")[0];
+  const links = [...document.querySelectorAll("nav.bd-links a[href]")].map((a) => bare(a.href));
+  const pages = [...new Set([bare(location.href), ...links])];
+  const key = (url) => new URL(url).pathname.replace(/\W+/g, "-");
+  const whole = document.createElement("main");
+  for (const url of pages) {
+    const text = await (await fetch(url)).text();
+    const article = new DOMParser().parseFromString(text, "text/html").querySelector("article");
+    article.id = ""; // its page's key becomes the anchor
+    const moving = article.querySelector(".explorer");
+    if (moving) moving.replaceWith(Object.assign(document.createElement("p"), { textContent: "(Interactive: open this page in a browser.)" }));
+    for (const e of article.querySelectorAll(".headerlink, .explorer, script, [hidden]")) e.remove();
+    for (const e of article.querySelectorAll("[id]")) e.id = `${key(url)}-${e.id}`;
+    article.id = key(url);
+    for (const e of article.querySelectorAll("img[src]")) e.src = new URL(e.getAttribute("src"), url).href;
+    for (const e of article.querySelectorAll("details")) e.open = true;
+    for (const a of article.querySelectorAll("a[href]")) {
+      const target = new URL(a.getAttribute("href"), url);
+      const page = bare(target.href);
+      if (pages.includes(page)) a.href = `#${key(page)}${target.hash && "-"}${decodeURIComponent(target.hash.slice(1))}`;
+      else if (target.origin === location.origin) a.removeAttribute("href"); // a file beside the book
+    }
+    whole.append(document.adoptNode(article), Object.assign(document.createElement("div"), { className: "page-break" }));
+  }
+  whole.lastElementChild.remove();
+  document.documentElement.dataset.theme = "light";
+  document.body.className = "whole-book";
+  document.body.replaceChildren(whole);
+  await window.MathJax.startup.promise;
+  await window.MathJax.typesetPromise();
+  document.body.getBoundingClientRect(); // lay out, so that the formulas' fonts are asked for
+  await document.fonts.ready;
+  await Promise.all([...document.images].map((image) => image.decode().catch(() => undefined)));
+};

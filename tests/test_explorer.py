@@ -1,0 +1,77 @@
+"""The explorer's data: means, bands and paired differences of the runs, small and finite."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sublim_utils import alignment, explorer, figures
+from sublim_utils.settings import Condition
+from sublim_utils.stats import mean_interval
+from tests import small
+
+CONDITIONS = {
+    "student (aux)": Condition(),
+    "student (all)": Condition(logits="all"),
+    "projected": Condition(projection=1.0),
+}
+
+
+@pytest.fixture
+def students(lab, monkeypatch):
+    runs = lab.students(small.SETTINGS, CONDITIONS, [0, 1, 2])
+    monkeypatch.setattr(lab, "experiment", lambda name: runs)
+    monkeypatch.setattr(lab, "recorded", lambda name: {})
+    return runs
+
+
+def test_values_are_the_runs_and_differences_are_paired(lab, students):
+    rows = {row["name"]: row for row in explorer.runs(lab)["conditions"]}
+    assert list(rows) == list(CONDITIONS)
+    final = students["accuracy"].isel(eval=-1)
+    change = mean_interval(final.sel(condition="projected") - final.sel(condition="student (aux)"))
+    row = rows["projected"]
+    assert row["values"]["accuracy"]["mean"][-1] == pytest.approx(
+        float(final.sel(condition="projected").mean()), abs=1e-4
+    )
+    for kind, value in (("mean", change.estimate), ("low", change.low), ("high", change.high)):
+        assert row["change"]["accuracy"][kind][-1] == pytest.approx(value, abs=1e-3)
+    assert rows["student (aux)"]["change"] == {}
+    assert np.shape(row["classes"]["mean"]) == (students.sizes["eval"], 10)
+    assert row["n"] == 3
+    assert row["profile"] == lab.profile.name
+
+
+def test_bins_keep_the_sum_of_the_drive_and_the_mean_of_the_cosine(students):
+    one = students.sel(condition="projected", drop=True)
+    found = explorer.series(one, 4)
+    np.testing.assert_allclose(found["drive"].isel(x=-1), one["drive"].sum(["step", "layer"]), rtol=1e-5)
+    stop = explorer.ends(one.sizes["step"])
+    weights = np.diff([0, *stop])
+    np.testing.assert_allclose(
+        (found["cosine"] * weights).sum("x") / weights.sum(), alignment.cosine(one).mean("step"), rtol=1e-5
+    )
+
+
+def test_recorded_runs_are_shown_where_they_are(lab, students, monkeypatch):
+    recorded = {"student (aux)": students.sel(condition="student (aux)", drop=True)}
+    monkeypatch.setattr(lab, "recorded", lambda name: recorded)
+    (row,) = explorer.runs(lab)["conditions"]
+    assert row["profile"] == "paper"
+
+
+def test_curves_differ_in_colour_or_dashes():
+    names = [n for n in figures.COLOURS if not n.startswith("layer")][:20]
+    looks = explorer.looks(names)
+    assert len({(colour, tuple(dash)) for colour, dash in looks.values()}) == len(names)
+
+
+def test_scripts_hold_the_data_and_a_wrapped_library(lab, students, monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(explorer, "Lab", lambda *_: lab)
+    explorer.write("results/smoke", tmp_path)
+    text = (tmp_path / "runs.js").read_text(encoding="utf-8")
+    assert json.loads(text.removeprefix("window.RUNS = ").rstrip(";\n"))["baseline"] == explorer.BASELINE
+    library = (tmp_path / "vega.js").read_text(encoding="utf-8")
+    assert library.startswith("(() => {")
+    assert len(library) < 1_100_000
