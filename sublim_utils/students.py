@@ -95,7 +95,7 @@ class Ensemble:
 
     def trait_batches(self, purpose: str, fixed: bool = False) -> Callable[[int], Tensor]:
         """Return step -> indices (seed, size) of its real images: all of one size, fresh or fixed."""
-        n, size = self.settings.n_train, self.settings.trait_batch_size
+        n, size, device = self.settings.n_train, self.settings.trait_batch_size, self.device
         per_pass = n // size
         rngs = [generator(seed, purpose) for seed in self.seeds]
         passes: list[Tensor] = []
@@ -104,7 +104,7 @@ class Ensemble:
             step = 0 if fixed else step
             while len(passes) <= step // per_pass:
                 order = torch.stack([torch.randperm(n, generator=rng) for rng in rngs])
-                passes.append(order.to(self.device))
+                passes.append(order.to(device))  # not self: the ensemble's noise would live until a collection
             start = step % per_pass * size
             return passes[step // per_pass][:, start : start + size]
 

@@ -1,5 +1,7 @@
 """Students against a single float64 model, and each alone against itself among others."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -345,3 +347,18 @@ def test_whatever_is_allowed_trains_to_finite_numbers(images, thetas, drawn, los
     assert theta.isfinite().all()
     for name in dataset.data_vars:
         assert torch.from_numpy(dataset[name].values).isfinite().all(), name
+
+
+def test_an_ensemble_is_freed_with_its_last_reference(images, thetas):
+    """Its noise is the most of a run's memory: a cycle would keep every seed's until the collector came by."""
+    gc.disable()
+    try:
+        training = Training(
+            Ensemble(SETTINGS, {"c": Condition(projection=1.0)}, [0], images, of_seeds(thetas, [0]), CPU)
+        )
+        training.run(lambda: None)
+        ensemble = weakref.ref(training.ensemble)
+        del training
+        assert ensemble() is None
+    finally:
+        gc.enable()
