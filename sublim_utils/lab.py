@@ -18,7 +18,7 @@ from sublim_utils.seeds import other_seed
 from sublim_utils.settings import Condition, Settings, check_seeds, require
 from sublim_utils.store import Store, address, student_address
 from sublim_utils.students import train_students
-from sublim_utils.teachers import resolve_device, train_teachers
+from sublim_utils.teachers import references, resolve_device, train_teachers
 
 
 def diverged(dataset: xr.Dataset) -> str | None:
@@ -230,6 +230,16 @@ class Lab:
 
         steps = settings.teacher_epochs * settings.steps_per_teacher_epoch
         return self.computed(kind, seeds, train, steps=steps, **about)
+
+    def teacher_distances(self, settings: Settings, seeds: Sequence[int]) -> xr.DataArray:
+        """Return |D_T| = |theta_T - theta_0| of each seed's own teacher, dims (seed,)."""
+
+        def measure(seed: int, advance: Advance) -> xr.Dataset:
+            way = self.teacher_weights(settings, seed, "own") - references(settings, [seed], self.device)
+            advance(1)
+            return xr.Dataset({"distance": float(way.norm())})
+
+        return self.computed("distances", seeds, measure, teacher=settings.of_teacher())["distance"]
 
     def teacher_path(
         self, settings: Settings, seed: int, steps: Sequence[int], advance: Callable[[], object] = lambda: None

@@ -245,6 +245,16 @@ def test_what_is_all_there_needs_no_folder_of_locks(lab):
     assert not (lab.store.root / "locks").exists()
 
 
+def test_distances_are_those_between_teachers_and_references_and_need_no_weights_afterwards(lab):
+    found = lab.teacher_distances(SETTINGS, [0, 1])
+    for seed in (0, 1):
+        way = lab.teacher_weights(SETTINGS, seed, "own") - teachers.references(SETTINGS, [seed], lab.device)
+        assert float(found.sel(seed=seed)) == pytest.approx(float(way.double().square().sum().sqrt()), rel=1e-5)
+    shutil.rmtree(lab.store.root / "weights")
+    assert (lab.teacher_distances(SETTINGS, [0, 1]) == found).all()
+    assert not (lab.store.root / "weights").exists()
+
+
 def test_seeds_of_a_tier(lab):
     assert lab.seeds("main") == lab.seeds("grid") == lab.seeds("sweep") == [0, 1]
 
