@@ -152,8 +152,8 @@ class Store:
         return packed
 
     def kinds(self) -> list[str]:
-        """Return the kinds of run there are, but for the large ones that can be trained again: weights and paths."""
-        return sorted({path.parent.parent.name for path in self.root.glob("*/*/*.nc")} - {"weights", "paths"})
+        """Return the kinds of run there are, but for weights, which are large and can be trained again."""
+        return sorted({path.parent.parent.name for path in self.root.glob("*/*/*.nc")} - {"weights"})
 
     def addresses(self, kind: str) -> list[str]:
         """Return the addresses of a kind, ascending."""

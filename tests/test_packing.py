@@ -74,7 +74,7 @@ def test_blocks_do_not_cross_multiples(monkeypatch):
 def test_kinds_leave_out_what_is_large(tmp_path):
     store = Store(tmp_path)
     one = xr.Dataset({"x": ("seed", [1.0])}, {"seed": [0]})
-    for kind in ("students", "weights", "paths", "lemma"):
+    for kind in ("students", "weights", "lemma"):
         store.save(kind, "a", one)
     assert store.kinds() == ["lemma", "students"]
     assert store.addresses("lemma") == ["a"]
