@@ -4,7 +4,7 @@ PROFILE ?= laptop
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: book test test-slurm test-faults bench setup pdf lock clean
+.PHONY: book paper test test-slurm test-faults bench setup pdf lock clean
 .DEFAULT_GOAL := book
 
 # A killed run leaves snakemake's lock and half-written outputs behind; both would stop the next one.

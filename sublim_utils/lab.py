@@ -36,7 +36,7 @@ class Lab:
     profile : how many seeds, how many images, where the results lie
     device : "auto", "cpu" or "cuda"
 
-    >>> from sublim_utils.profiles import RECORDED, Profile
+    >>> from sublim_utils.profiles import Profile
     >>> Lab(Profile(results="/tmp/none", n_seeds=2)).seeds("main")
     [0, 1]
     """
@@ -120,7 +120,9 @@ class Lab:
         def train(seed: int, advance: Advance) -> None:
             self._train(settings, missing(seed), seed, advance)
 
-        work = {seed: n * settings.n_steps for seed in dict.fromkeys(seeds) if (n := len(missing(seed)))}
+        held = [set(self.store.seeds("students", w)) for w in where.values()]  # each file is read once, not once a seed
+        absent = {seed: sum(seed not in there for there in held) for seed in seeds}
+        work = {seed: n * settings.n_steps for seed, n in absent.items() if n}
         group = address(settings=settings.changed())  # conditions of one protocol may share runs: one at a time
         fill(self.store.root, f"students-{group}", work, missing, train)
         parts = [self.store.load("students", where[n], seeds) for n in conditions]
@@ -192,7 +194,8 @@ class Lab:
             dataset = make(seed, advance).expand_dims(seed=[seed])
             self.store.save(kind, where, dataset.assign_attrs(provenance(self.device, **determinants)))
 
-        work = {seed: steps for seed in dict.fromkeys(seeds) if missing(seed)}
+        held = set(self.store.seeds(kind, where))
+        work = {seed: steps for seed in seeds if seed not in held}
         fill(self.store.root, f"{kind}-{where}", work, missing, save)
         return self.store.load(kind, where, seeds)
 

