@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib_inline.backend_inline import set_matplotlib_formats
+from numpy.typing import ArrayLike
 
 from sublim_utils import sweeps
 from sublim_utils.claims import Claim
@@ -37,6 +38,12 @@ DASHES: dict[str, tuple[float, ...]] = {
     "grey": (1, 2),
 }
 """The dashes of each colour's lines, in line widths, so that curves can be told apart without colour."""
+
+MARKERS = dict(zip(PALETTE, "oDsX^v*P", strict=True))
+"""The marker of each colour, for lines whose dashes mean something else."""
+
+HATCHES = dict(zip(PALETTE, ("", "//", "..", "xx", "\\\\", "++", "--", "oo"), strict=True))
+"""The hatching of each colour's areas."""
 
 COLOURS: dict[str, str] = {
     "teacher": PALETTE["black"],
@@ -113,20 +120,41 @@ def colour(name: str) -> str:
     return COLOURS.get(name, spare[sum(name.encode()) % len(spare)])
 
 
+def _shade(name: str) -> str:
+    """Return the name of a condition's colour."""
+    return next(shade for shade, value in PALETTE.items() if value == colour(name))
+
+
 def dashes(name: str) -> tuple[float, ...]:
     """Return the dashes of a condition's curve, those of its colour; none for a solid line."""
-    return {PALETTE[key]: value for key, value in DASHES.items()}[colour(name)]
+    return DASHES[_shade(name)]
+
+
+def marker(name: str) -> str:
+    """Return the marker of a condition's points, that of its colour."""
+    return MARKERS[_shade(name)]
+
+
+def area(name: str) -> dict[str, str]:
+    """Return how a bar or another area of a condition looks, as arguments of matplotlib: colour and hatching."""
+    return {"facecolor": colour(name), "hatch": HATCHES[_shade(name)], "edgecolor": "white", "label": name}
+
+
+def line(ax: Axes, x: ArrayLike, y: ArrayLike, *, label: str, style: str = "-") -> Axes:
+    """Draw a condition's line in its colour, a solid one with its dashes; return `ax`."""
+    (drawn,) = ax.plot(x, y, style, color=colour(label), label=label)
+    if drawn.get_linestyle() == "-" and dashes(label):
+        drawn.set_dashes(dashes(label))
+    return ax
 
 
 def curve(ax: Axes, values: xr.DataArray, x: str, *, label: str, style: str = "-") -> Axes:
     """Draw the mean over seeds with its 95 % band against the coordinate `x`; return `ax`.
 
-    `values` has the dimensions (seed, x). A solid line gets the dashes of its condition.
+    `values` has the dimensions (seed, x).
     """
     mean, low, high = band(values)
-    (line,) = ax.plot(values[x], mean, style, color=colour(label), label=label)
-    if style == "-" and dashes(label):
-        line.set_dashes(dashes(label))
+    line(ax, values[x], mean, label=label, style=style)
     ax.fill_between(values[x], low, high, color=colour(label), alpha=0.2, linewidth=0)
     return ax
 
@@ -159,6 +187,10 @@ def upright(ax: Axes, x: float, values: xr.DataArray, *, label: str, recorded: b
     return ax
 
 
+SLANTED = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+"""Tick labels that are words."""
+
+
 def sweep(
     ax: Axes,
     axis: sweeps.Axis,
@@ -177,7 +209,7 @@ def sweep(
             if values is not None and bool(np.isfinite(values).all()):
                 upright(ax, place + 0.2 * kind, values, label=axis.theme, recorded=bool(kind))
     ax.axhline(CHANCE if measure == "accuracy" else 0.0, color=PALETTE["grey"], linestyle=":", linewidth=1)
-    ax.set_xticks(range(len(axis.points)), [p.label for p in axis.points], fontsize="x-small")
+    ax.set_xticks(range(len(axis.points)), [p.label for p in axis.points], **SLANTED)
     ax.set(xlabel=axis.title, ylabel=sweeps.MEASURES[measure], xlim=(-0.5, len(axis.points) - 0.4))
     ax.label_outer()
     return ax
@@ -199,7 +231,7 @@ def verdicts(ax: Axes, claims: Sequence[Claim]) -> Axes:
         marker, own = MARKS[claim.verdict]
         ax.plot([low, high], [place, place], color=PALETTE[own], linewidth=1.5)
         ax.plot(middle, place, marker, color=PALETTE[own], markersize=6)
-    ax.set_yticks(range(len(claims)), [c.id for c in claims], fontsize="x-small")
+    ax.set_yticks(range(len(claims)), [c.id for c in claims], fontsize="small")
     ax.set(ylim=(len(claims) - 0.5, -0.5), xlim=(FAR[0] - 0.5, FAR[1] + 0.5))
     ax.set_xlabel("distance inside the criterion, in half-widths of the interval")
     return ax

@@ -131,18 +131,18 @@ class Lab:
         return joined.transpose("seed", "condition", ...)
 
     def _distilled(
-        self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Callable[[], object]
-    ) -> tuple[xr.Dataset, Tensor]:
-        """Train one seed's students; return what was recorded, and theta (1, condition, P)."""
+        self, settings: Settings, conditions: Mapping[str, Condition], seed: int, **calls: Callable[..., object]
+    ) -> xr.Dataset:
+        """Train one seed's students, with `advance` and `watch` of `train_students`; return what was recorded."""
         kinds = {c.teacher for c in conditions.values()}
         thetas = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
         images = data.load(settings.task)
-        return train_students(settings, conditions, [seed], images, thetas, device=self.device, advance=advance)
+        return train_students(settings, conditions, [seed], images, thetas, device=self.device, **calls)[0]
 
     def _train(self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Advance) -> None:
         """Train one seed's students together and store each that stayed finite."""
         start, n = time.monotonic(), len(conditions)
-        dataset, _ = self._distilled(settings, conditions, seed, lambda: advance(n))
+        dataset = self._distilled(settings, conditions, seed, advance=lambda: advance(n))
         seconds, lost = (time.monotonic() - start) / n, []
         for name, condition in conditions.items():
             run = dataset.sel(condition=name, drop=True)
@@ -155,16 +155,20 @@ class Lab:
         if lost:
             raise DivergenceError("; ".join(lost))
 
-    def student_weights(
+    def student_path(
         self,
         settings: Settings,
         conditions: Mapping[str, Condition],
         seed: int,
         advance: Callable[[], object] = lambda: None,
-    ) -> dict[str, Tensor]:
-        """Train one seed's students and return theta (P,) of each; nothing is stored. `advance` is called each step."""
-        _, theta = self._distilled(settings, conditions, seed, advance)
-        return dict(zip(conditions, theta[0].cpu(), strict=True))
+    ) -> Tensor:
+        """Train one seed's students and return theta (eval, condition, P) at each evaluation; nothing is stored.
+
+        `advance` is called each step.
+        """
+        path: list[Tensor] = []
+        self._distilled(settings, conditions, seed, advance=advance, watch=lambda t: path.append(t[0].cpu().clone()))
+        return torch.stack(path)
 
     def computed(
         self,

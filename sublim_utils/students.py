@@ -227,17 +227,18 @@ class Training:
             ends = {"drive_end": self.recorder.by_layer(trait, self.update), "trait_loss_end": trait_loss}
             self.recorder.write(step, ends)
 
-    def run(self, advance: Callable[[], object]) -> None:
-        """Take all steps and evaluations; `advance` is called after each step."""
+    def run(self, advance: Callable[[], object], watch: Callable[[Tensor], object]) -> None:
+        """Take all steps and evaluations; `advance` is called after each step, `watch` at each evaluation."""
         e = self.ensemble
         evals = {step: point for point, step in enumerate(e.settings.eval_steps())}
-        for step in range(e.settings.n_steps):
+        for step in range(e.settings.n_steps + 1):
             if step in evals:
                 self.recorder.evaluation(evals[step], e.evaluate(self.theta))
-            self.step(step)
-            advance()
+                watch(self.theta)
+            if step < e.settings.n_steps:
+                self.step(step)
+                advance()
         last = e.settings.n_steps
-        self.recorder.evaluation(evals[last], e.evaluate(self.theta))
         self.close(last - 1, *e.trait_gradient(self.theta, e.trait_batch(last)))
 
 
@@ -260,6 +261,7 @@ def train_students(
     *,
     device: torch.device = torch.device("cpu"),
     advance: Callable[[], object] = lambda: None,
+    watch: Callable[[Tensor], object] = lambda _: None,
 ) -> tuple[xr.Dataset, Tensor]:
     """Distil every condition's student of every seed, tracking the alignment at each step.
 
@@ -267,6 +269,8 @@ def train_students(
     ----------
     teachers : theta_T as (seed, 1, P), by the names of `Condition.teacher` in use
     advance : called after each step, for a progress bar
+    watch : called at each evaluation with theta (seed, condition, P), which it must not change and which the next
+        step changes
 
     Returns
     -------
@@ -279,5 +283,5 @@ def train_students(
         If a condition contradicts the settings.
     """
     training = Training(Ensemble(settings, conditions, seeds, images, teachers, device))
-    training.run(advance)
+    training.run(advance, watch)
     return training.recorder.dataset(seeds, list(conditions)), training.theta

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from multiprocessing import forkserver
 
 import numpy as np
@@ -205,14 +206,19 @@ def test_a_teachers_path_leads_from_its_reference_to_the_teacher_and_leaves_noth
     assert not torch.equal(path[0], path[1])
 
 
-def test_weights_are_those_of_the_recorded_students(lab):
-    conditions = {name: FEW[name] for name in ("baseline", "liminal")}
-    weights = lab.student_weights(SETTINGS, conditions, 0)
-    stored = lab.students(SETTINGS, conditions, [0])
-    theta, x = weights["liminal"], small.images()
-    logits = teachers.logits_of(MLP.of(SETTINGS), theta, x.test[: SETTINGS.n_test])
-    counts = teachers.confusion(logits, x.test_labels[: SETTINGS.n_test])
-    assert stored["confusion"].sel(condition="liminal").values[0].tolist() == counts.int().tolist()
+def test_a_students_path_is_that_of_the_recorded_students_and_leaves_nothing_in_the_store(lab):
+    conditions, done = {name: FEW[name] for name in ("baseline", "liminal")}, []
+    path = lab.student_path(SETTINGS, conditions, 0, lambda: done.append(1))
+    assert len(done) == SETTINGS.n_steps
+    assert "students" not in lab.store.kinds()
+    assert torch.equal(path[0], teachers.references(SETTINGS, [0], lab.device)[0].expand(2, -1))
+    recorded, x = lab.students(SETTINGS, conditions, [0]).isel(seed=0), small.images()
+    labels = x.test_labels[: SETTINGS.n_test]
+    for point, condition in product(range(len(path)), (0, 1)):
+        logits = teachers.logits_of(MLP.of(SETTINGS), path[point, condition], x.test[: SETTINGS.n_test])
+        counts, run = teachers.confusion(logits, labels), recorded.isel(condition=condition)
+        assert float(run["accuracy"][point]) == pytest.approx(float(counts.trace() / len(labels)))
+    assert run["confusion"].values.tolist() == counts.int().tolist()
 
 
 def test_provenance_says_how_a_run_was_made(lab):

@@ -356,7 +356,7 @@ def test_an_ensemble_is_freed_with_its_last_reference(images, thetas):
         training = Training(
             Ensemble(SETTINGS, {"c": Condition(projection=1.0)}, [0], images, of_seeds(thetas, [0]), CPU)
         )
-        training.run(lambda: None)
+        training.run(lambda: None, lambda _: None)
         ensemble = weakref.ref(training.ensemble)
         del training
         assert ensemble() is None
