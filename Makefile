@@ -43,7 +43,7 @@ setup: .venv/installed
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
 	touch $@
 
-pdf: # of the built book, again: `make book` makes it where a browser is installed
+pdf: setup # of the built book, again: `make book` makes it where a browser is installed
 	python -m sublim_utils pdf _build/html
 
 lock: # after a change of dependencies; needs uv

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 from sublim_utils import chapters, claims, colophon, data, explorer, pdf, report
@@ -111,7 +112,8 @@ def act(arguments: argparse.Namespace) -> int:
             source = Path(arguments.source)
             report.write_pages(arguments.results, source / "book")
             report.write_citation(source)
-            colophon.finish(sorted(source.glob("notebooks/*.ipynb")), source / "_config.yml")
+            quoting = partial(report.quoting, rows=report.load_claims(arguments.results), run="this copy's run")
+            colophon.finish(sorted(source.glob("notebooks/*.ipynb")), source / "_config.yml", quoting)
             explorer.write(arguments.results, source / "book" / "extra" / "explorer")
         case "pdf":
             pdf.attach(Path(arguments.html))

@@ -1,7 +1,7 @@
 """A chapter's last block: how this copy of it was made, and how to make it again."""
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -73,11 +73,12 @@ def text(chapter: str, metadata: Mapping[str, Mapping[str, object]], repository:
     )
 
 
-def finished(notebook: NotebookNode, chapter: str, repository: str = "") -> NotebookNode:
+def finished(notebook: NotebookNode, chapter: str, quoting: Callable[[str], str], repository: str = "") -> NotebookNode:
     """Return an executed notebook as the book shows it.
 
     The block is its last cell; of the two parameters cells the default one, which the injected
-    one overrides, is gone, and the injected one folded.
+    one overrides, is gone, and the injected one folded. `quoting` fills in the claims that the
+    texts in place of figures quote.
     """
     tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
     if "injected-parameters" in tags:
@@ -85,14 +86,16 @@ def finished(notebook: NotebookNode, chapter: str, repository: str = "") -> Note
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("hide-input")
+        if image := cell.metadata.get("mystnb", {}).get("image"):
+            image["alt"] = quoting(image["alt"]).replace("*", "")  # plain text, no Markdown
     block = text(chapter, notebook.metadata, repository)
     notebook.cells.append(nbformat.v4.new_markdown_cell(block, id="how-this-page-was-made"))
     return notebook
 
 
-def finish(paths: Iterable[str | Path], config: str | Path) -> None:
+def finish(paths: Iterable[str | Path], config: str | Path, quoting: Callable[[str], str]) -> None:
     """Finish executed notebooks in place; the repository's address is that of the book's `config`."""
     repository = yaml.safe_load(Path(config).read_text(encoding="utf-8")).get("repository", {}).get("url", "")
     for path in map(Path, paths):
-        notebook = finished(nbformat.read(path, 4), path.stem, repository)
+        notebook = finished(nbformat.read(path, 4), path.stem, quoting, repository)
         nbformat.write(notebook, path)

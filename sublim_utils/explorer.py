@@ -1,5 +1,6 @@
 """The data and the chart library of the explorer page: recorded runs, small enough to load."""
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import vl_convert
 import xarray as xr
 
-from sublim_utils import alignment, figures
+from sublim_utils import alignment, figures, pictures
 from sublim_utils.chapters import profile_parameters
 from sublim_utils.files import write_atomically
 from sublim_utils.lab import Lab
@@ -104,6 +105,37 @@ def looks(names: list[str]) -> dict[str, tuple[str, list[float]]]:
     return found
 
 
+def shades(changes: xr.DataArray) -> str:
+    """Return pictures (..., unit, row, column) as base64 of one byte a pixel.
+
+    128 is no change, 1 and 255 the largest of each unit.
+    """
+    largest = abs(changes).max([dim for dim in changes.dims if dim != "unit"])
+    scaled = changes / largest.where(largest > 0, 1.0)
+    return base64.b64encode((128 + 127 * scaled).round().astype(np.uint8).values.tobytes()).decode()
+
+
+def weights(lab: Lab) -> dict[str, object]:
+    """Return what one seed's students changed in the first layer, at each evaluation, as JSON-able values."""
+    found = pictures.over_training(lab)
+    students = {
+        str(name): {
+            "pixels": shades(one["picture"]),
+            "cosine": numbers(one["cosine"]),
+            "ratio": numbers(one["ratio"]),
+        }
+        for name in found["condition"].values
+        for one in [found.sel(condition=name)]
+    }
+    about = {
+        "seed": int(found["seed"]),
+        "profile": lab.profile.name,
+        "units": found.sizes["unit"],
+        "side": pictures.SIDE,
+    }
+    return {**about, "teacher": shades(found["teacher"]), "students": students}
+
+
 def runs(lab: Lab) -> dict[str, object]:
     """Return all that the explorer shows, as JSON-able values."""
     per = lab.profile.settings().steps_per_epoch
@@ -128,7 +160,7 @@ def runs(lab: Lab) -> dict[str, object]:
             }
         )
     axes = {q: {"label": QUANTITIES[q], "x": numbers(base[q]["x"])} for q in QUANTITIES}
-    return {"baseline": BASELINE, "quantities": axes, "conditions": rows}
+    return {"baseline": BASELINE, "quantities": axes, "conditions": rows, "weights": weights(lab)}
 
 
 def write(results: str | Path, folder: str | Path, profiles: str | Path = "profiles.toml") -> None:

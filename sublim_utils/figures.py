@@ -99,8 +99,16 @@ COLOURS: dict[str, str] = {
     "the images": PALETTE["sky"],
     "the training": PALETTE["orange"],
     "the common start": PALETTE["red"],
+    "nothing done": PALETTE["blue"],
+    "projection": PALETTE["red"],
+    "another start": PALETTE["orange"],
+    "liminal training": PALETTE["purple"],
+    "noise on the start": PALETTE["sky"],
+    "decay to the start": PALETTE["green"],
+    "noise on the gradient": PALETTE["black"],
+    "fewer logits": PALETTE["grey"],
 }
-"""The colour of each condition, the same in every chapter; then those of the themes of the sweeps."""
+"""The colour of each condition, the same in every chapter; then of the sweeps' themes and of kinds of mitigation."""
 
 CHANCE = 0.1  # accuracy of a guess among ten classes
 

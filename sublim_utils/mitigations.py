@@ -38,6 +38,33 @@ def others() -> dict[str, Condition]:
     }
 
 
+FAMILIES = {
+    "student": "nothing done",
+    "projected": "projection",
+    "update projected": "projection",
+    "cross-model": "another start",
+    "liminal": "liminal training",
+    "first epoch": "liminal training",
+    "constant": "liminal training",
+    "init noise": "noise on the start",
+    "base decay": "decay to the start",
+    "gradient noise": "noise on the gradient",
+    "1 aux": "fewer logits",
+    "2 aux": "fewer logits",
+    "blurred": "blurred noise",
+}
+"""What kind of mitigation a condition is, by the beginning of its name."""
+
+
+def family(name: str) -> str:
+    """Return what kind of mitigation a condition of chapter 06 is.
+
+    >>> family("constant, aux, x 100, T 2")
+    'liminal training'
+    """
+    return next(kind for beginning, kind in FAMILIES.items() if name.startswith(beginning))
+
+
 FEW = ("liminal, constant", "liminal, last epoch", "init noise 1", "base decay 0.01")
 """Schedules and others of a profile without the full grid: 4 conditions, and the other noise."""
 

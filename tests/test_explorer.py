@@ -1,10 +1,12 @@
 """The explorer's data: means, bands and paired differences of the runs, small and finite."""
 
+import base64
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from sublim_utils import alignment, explorer, figures
 from sublim_utils.settings import Condition
@@ -18,11 +20,26 @@ CONDITIONS = {
 }
 
 
+PIXELS = np.random.default_rng(0).normal(size=(2, 3, 4, 28, 28))
+PIXELS[:, 0] = 0.0  # nothing has changed yet
+SQUARE = ("unit", "row", "column")
+LEARNED = xr.Dataset(
+    {
+        "teacher": (SQUARE, PIXELS[0, 1]),
+        "picture": (("condition", "eval", *SQUARE), PIXELS),
+        "cosine": (("condition", "eval"), [[np.nan, 0.1, 0.2]] * 2),
+        "ratio": (("condition", "eval"), [[0.0, 0.3, 0.4]] * 2),
+    },
+    {"condition": ["student (aux)", "student (all)"], "seed": 0},
+)
+
+
 @pytest.fixture
 def students(lab, monkeypatch):
     runs = lab.students(small.SETTINGS, CONDITIONS, [0, 1, 2])
     monkeypatch.setattr(lab, "experiment", lambda name: runs)
     monkeypatch.setattr(lab, "recorded", lambda name: {})
+    monkeypatch.setattr(explorer.pictures, "over_training", lambda lab: LEARNED)
     return runs
 
 
@@ -65,6 +82,18 @@ def test_curves_differ_in_colour_or_dashes():
     names = [n for n in figures.COLOURS if not n.startswith("layer")][:20]
     looks = explorer.looks(names)
     assert len({(colour, tuple(dash)) for colour, dash in looks.values()}) == len(names)
+
+
+def test_pictures_are_bytes_on_one_scale_a_unit(lab, students):
+    found = explorer.runs(lab)["weights"]
+    assert (found["seed"], found["units"], found["profile"]) == (0, 4, lab.profile.name)
+    one = found["students"]["student (all)"]
+    assert one["cosine"] == [None, 0.1, 0.2]
+    grey = np.frombuffer(base64.b64decode(one["pixels"]), np.uint8).reshape(3, 4, 28, 28)
+    assert (grey[0] == 128).all()
+    largest = abs(PIXELS[1]).max(axis=(0, 2, 3), keepdims=True)
+    np.testing.assert_allclose((grey - 128.0) / 127, PIXELS[1] / largest, atol=0.5 / 127 + 1e-6)
+    assert abs(grey - 128.0).max(axis=(0, 2, 3)).tolist() == [127] * 4
 
 
 def test_scripts_hold_the_data_and_a_wrapped_library(lab, students, monkeypatch, tmp_path: Path):

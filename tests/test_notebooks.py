@@ -8,6 +8,7 @@ import nbformat
 import pytest
 import yaml
 
+from sublim_utils import report
 from sublim_utils.chapters import check_parameters
 from sublim_utils.claims import registered
 from sublim_utils.experiments import EXPERIMENTS
@@ -66,7 +67,9 @@ def test_every_figure_has_alt_text_and_a_caption(path: Path) -> None:
     for cell in code_cells(path):
         if any("image/svg+xml" in o.get("data", {}) or "image/png" in o.get("data", {}) for o in cell.outputs):
             about = cell.metadata.get("mystnb", {})
-            assert len(about.get("image", {}).get("alt", "")) > 20, cell.source[:80]
+            alt = about.get("image", {}).get("alt", "")
+            assert len(alt) > 20, cell.source[:80]
+            assert report.quoting(alt, [], "here"), "quotes a claim that is not registered: KeyError"
             assert about.get("figure", {}).get("caption"), cell.source[:80]
 
 

@@ -45,10 +45,20 @@ def test_pages_hold_no_typed_result(path: Path) -> None:
     assert not typed(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_no_section_is_there_twice(path: Path) -> None:
+    headings = re.findall(r"(?m)^#+ .*$", path.read_text(encoding="utf-8"))
+    assert sorted(headings) == sorted(set(headings))
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_chapters_hold_no_typed_result(path: Path) -> None:
-    cells = nbformat.read(path, as_version=4).cells
-    assert not [number for cell in cells if cell.cell_type == "markdown" for number in typed(cell.source)]
+    texts = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        about = cell.metadata.get("mystnb", {})
+        texts += [cell.source] if cell.cell_type == "markdown" else []
+        texts += [about["image"]["alt"], about["figure"]["caption"]] if about else []
+    assert not [number for text in texts for number in typed(text)]
 
 
 @pytest.mark.parametrize("text", ["an accuracy of 0.56", "in 84 % of steps", "takes 15 min", "falls by 1.2 nats"])

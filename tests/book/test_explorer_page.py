@@ -92,6 +92,25 @@ def test_the_slider_and_play_move_what_the_student_learns(explorer) -> None:
     assert last is not None
 
 
+GREY = "(id) => [...document.getElementById(id).getContext('2d').getImageData(0, 0, 148, 28).data].join()"
+
+
+def test_the_slider_moves_the_pictures_of_what_is_learned(explorer) -> None:
+    page = explorer("#quantity=accuracy&of=student+(aux)&at=0")
+    teacher, start = (page.evaluate(GREY, f"explorer-{who}") for who in ("teacher", "student"))
+    assert len(set(teacher.split(","))) > 50
+    assert set(start.split(",")) <= {"128", "255", "0"}  # grey, opaque, and the gaps between units
+    page.locator("#explorer-at").focus()
+    page.keyboard.press("End")
+    page.wait_for_function("!document.getElementById('explorer-weights').textContent.includes('after 0 epochs')")
+    assert page.evaluate(GREY, "explorer-student") != start
+    assert "times as far" in page.locator("#explorer-weights").inner_text()
+    assert page.locator("#explorer-student").get_attribute("aria-label")
+    page.select_option("#explorer-of", "projected")
+    page.wait_for_function("document.getElementById('explorer-weights').textContent.startsWith('No pictures')")
+    assert page.locator("#explorer-student").is_hidden()
+
+
 def test_an_anchor_of_the_page_keeps_the_choices(explorer) -> None:
     page = explorer("#quantity=cosine&show=projected&view=mean&change=0&of=projected&at=2")
     page.evaluate("location.hash = '#curves-and-paired-differences'")

@@ -1,7 +1,7 @@
 // The explorer page: its controls, its charts (Vega-Lite), and its state in the address.
 // window.RUNS holds the runs (sublim_utils/explorer.py); no number is computed here.
 (() => {
-  const { baseline, quantities, conditions } = window.RUNS;
+  const { baseline, quantities, conditions, weights } = window.RUNS;
   const $ = (id) => document.getElementById(id);
   const names = conditions.map((c) => c.name);
   const points = quantities.accuracy.x;
@@ -181,13 +181,54 @@
     ]);
   }
 
+  // --- the first layer's weights -----------------------------------------------------------------
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const teacher = bytes(weights.teacher);
+  const students = Object.fromEntries(Object.entries(weights.students).map(([name, s]) => [name, bytes(s.pixels)]));
+
+  // One row of pictures, a unit each, from grey values (unit, row, column).
+  function paint(id, grey, label) {
+    const { side, units } = weights;
+    const canvas = $(id);
+    const gap = 2;
+    [canvas.width, canvas.height] = [units * (side + gap) - gap, side];
+    const context = canvas.getContext("2d");
+    for (let unit = 0; unit < units; unit += 1) {
+      const image = context.createImageData(side, side);
+      const from = unit * side * side;
+      image.data.forEach((_, i) => (image.data[i] = i % 4 === 3 ? 255 : grey[from + (i >> 2)]));
+      context.putImageData(image, unit * (side + gap), 0);
+    }
+    canvas.setAttribute("aria-label", label);
+  }
+
+  function learned() {
+    const { units, side, seed, profile } = weights;
+    const pixels = students[state.of];
+    const after = `after ${number(points[state.at])} epochs`;
+    $("explorer-student").parentElement.hidden = !pixels;
+    if (!pixels) {
+      $("explorer-weights").textContent = `No pictures are kept of ${state.of}; there are some of ${Object.keys(students).join(", ")}.`;
+      return;
+    }
+    const { cosine, ratio } = weights.students[state.of];
+    const size = units * side * side;
+    paint("explorer-student", pixels.subarray(state.at * size, (state.at + 1) * size), `Change of the first layer of ${state.of} ${after}`);
+    $("explorer-student-name").textContent = `${state.of}, ${after}`;
+    const far = `has moved ${number(ratio[state.at])} times as far as the teacher of the same start`;
+    const turned = cosine[state.at] === null ? "" : `, and the cosine between the two displacements is ${number(cosine[state.at])}`;
+    $("explorer-weights").textContent = `Seed ${seed} (profile ${profile}): ${after} the student ${far}${turned}.`;
+  }
+
   function update() {
     show();
+    learned();
     if (location.hash || address() !== start) history.replaceState(null, "", address());
     return Promise.all([curves(), learning()]).then(() => ($("explorer").dataset.ready = address()));
   }
 
   restore();
   controls();
+  paint("explorer-teacher", teacher, "Change of the first layer of the teacher after training");
   update();
 })();
