@@ -14,6 +14,7 @@ from sublim_utils.files import write_atomically
 from sublim_utils.filling import DivergenceError
 from sublim_utils.lab import Lab
 from sublim_utils.profiles import Profile
+from sublim_utils.provenance import write_inventory
 from sublim_utils.settings import N_SEEDS, SettingsError, check_seeds, require
 from sublim_utils.store import Store
 from sublim_utils.verify import verify
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--profiles", default="profiles.toml", help="file of profiles")
         command.add_argument("--profile", default="laptop")
     commands.choices["run"].add_argument("--seeds", help="first:stop, such as 0:10; else all of its tier")
-    collect = commands.add_parser("collect", help="join the chapters' claims into claims.json")
+    collect = commands.add_parser("collect", help="join the chapters' claims into claims.json; write provenance.json")
     pages = commands.add_parser("pages", help="write the generated parts of the book's source, and finish its chapters")
     readme = commands.add_parser("readme", help="make the README's table anew")
     pack = commands.add_parser("pack", help="join the store's runs into small files, to be committed")
@@ -107,6 +108,7 @@ def act(arguments: argparse.Namespace) -> int:
                 data.fetch(task)
         case "collect":
             claims.collect(arguments.results)
+            write_inventory(arguments.results)
         case "pages":
             chapters.check_executed(arguments.notebooks)
             source = Path(arguments.source)

@@ -8,8 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+import xarray as xr
 
-from sublim_utils.store import ENGINE
+from sublim_utils.files import write_atomically
+from sublim_utils.packing import joined_attributes
+from sublim_utils.store import ENGINE, Store
 
 
 @lru_cache
@@ -36,3 +39,27 @@ def provenance(device: torch.device, **about: object) -> dict[str, str]:
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **{key: json.dumps(value) for key, value in about.items()},
     }
+
+
+def inventory(store: Store) -> list[dict[str, object]]:
+    """Return what a store holds and how it was made, one row an address.
+
+    Each row has its kind, address, number of runs and the joined attributes of its files: settings and condition,
+    device, torch, commits, when, and the mean seconds of a run where they were measured.
+    """
+    rows = []
+    for kind in store.kinds():
+        for where in store.addresses(kind):
+            parts, runs = [], 0
+            for span, path in store.files(kind, where):
+                with xr.open_dataset(path, engine="netcdf4") as dataset:
+                    parts += [dict(dataset.attrs)] * len(span)
+                runs += len(span)
+            rows.append({"kind": kind, "address": where, "runs": runs, **joined_attributes(parts)})
+    return rows
+
+
+def write_inventory(results: str | Path) -> None:
+    """Write ``<results>/provenance.json``: the store's inventory, a row a line."""
+    lines = ",\n".join(json.dumps(row) for row in inventory(Store(Path(results))))
+    write_atomically(Path(results) / "provenance.json", f"[\n{lines}\n]\n".encode())

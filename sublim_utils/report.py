@@ -102,6 +102,23 @@ def verdict_table(rows: Iterable[dict[str, object]]) -> str:
     )
 
 
+def runs_table(inventory: Iterable[Mapping[str, object]]) -> str:
+    """Return a table of a store's inventory (`provenance.inventory`), one row a kind of run."""
+    kinds: dict[str, list[Mapping[str, object]]] = {}
+    for row in inventory:
+        kinds.setdefault(str(row["kind"]), []).append(row)
+    head = ("what", "settings and conditions", "runs", "hours", "device", "torch", "commits")
+
+    def line(kind: str, rows: list[Mapping[str, object]]) -> tuple[object, ...]:
+        hours = sum(float(row["seconds"]) * row["runs"] for row in rows if "seconds" in row) / 3600
+        told = [sorted({one for row in rows for one in str(row[name]).split("; ")}) for name in ("device", "torch")]
+        made = sorted({one[:7] for row in rows for one in str(row["commit"]).split("; ")})
+        runs = sum(int(row["runs"]) for row in rows)
+        return kind, len(rows), runs, f"{hours:.1f}" if hours else "-", *map("; ".join, (*told, made))
+
+    return table(head, (line(kind, rows) for kind, rows in kinds.items()))
+
+
 def overlap(one: dict[str, object], other: dict[str, object]) -> bool:
     """Say whether the intervals of two rows have a point in common."""
     return one["ci_low"] <= other["ci_high"] and other["ci_low"] <= one["ci_high"]
