@@ -29,7 +29,7 @@ def blurred(n: int, rng: torch.Generator, sigma: float = BLUR_SIGMA) -> Tensor:
     """Return (n, 784) pixels of noise with a Gaussian correlation of `sigma` pixels.
 
     White noise is multiplied in Fourier space by exp(-|k|^2 sigma^2 / 2) (periodic edges)
-    and scaled back to variance 1/3, so that only the correlation differs.
+    and scaled back to variance 1/3, so that only the correlation differs from `gaussian`.
     """
     k = 2 * torch.pi * torch.fft.fftfreq(28)
     kernel = torch.exp(-(k[:, None] ** 2 + k[None, : 28 // 2 + 1] ** 2) * sigma**2 / 2)
