@@ -156,6 +156,16 @@ def line(ax: Axes, x: ArrayLike, y: ArrayLike, *, label: str, style: str = "-") 
     return ax
 
 
+def dots(ax: Axes, x: ArrayLike, values: ArrayLike, *, own: str) -> Axes:
+    """Draw values (seed, x) as dots of the colour `own`; return `ax`.
+
+    All in one go: matplotlib writes a line of each call's own, which for many seeds outweighs the dots.
+    """
+    values = np.asarray(values)
+    ax.plot(np.tile(x, len(values)), values.ravel(), ".", color=own, alpha=0.5, markersize=4)
+    return ax
+
+
 def curve(ax: Axes, values: xr.DataArray, x: str, *, label: str, style: str = "-") -> Axes:
     """Draw the mean over seeds with its 95 % band against the coordinate `x`; return `ax`.
 

@@ -17,15 +17,22 @@ from sublim_utils.store import ENGINE, Store
 
 @lru_cache
 def commit() -> str:
-    """Return the commit of the checkout this package lies in, "-dirty" if it was changed; "unknown" elsewhere."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True
+    """Return the commit of the checkout this package lies in, "unknown" elsewhere.
+
+    "-dirty" follows if the package differs from it; what else does, such as results that were just packed, determines
+    no run.
+    """
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True
         )
+        return run.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return done.stdout.strip()
 
 
 def provenance(device: torch.device, **about: object) -> dict[str, str]:

@@ -1,10 +1,11 @@
 """What a store says of how its runs were made."""
 
 import json
+import subprocess
 
 import pytest
 
-from sublim_utils import report
+from sublim_utils import provenance, report
 from sublim_utils.provenance import inventory, write_inventory
 from tests.small import FEW, SETTINGS
 
@@ -35,6 +36,26 @@ def test_packing_changes_neither_runs_nor_seconds(filled):
         same = before[row["address"]]
         assert row["runs"] == same["runs"]
         assert float(row.get("seconds", 0)) == pytest.approx(float(same.get("seconds", 0)))
+
+
+def test_a_commit_is_dirty_where_the_package_was_changed_and_only_there(tmp_path, monkeypatch):
+    package = tmp_path / "sublim_utils"
+    package.mkdir()
+    code = package / "provenance.py"
+    code.write_text("")
+    (tmp_path / "results").write_text("")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    monkeypatch.setattr(provenance, "__file__", str(code))
+    clean = provenance.commit.__wrapped__()
+    assert len(clean) == 40
+    (tmp_path / "results").write_text("packed")
+    assert provenance.commit.__wrapped__() == clean
+    code.write_text("changed")
+    assert provenance.commit.__wrapped__() == f"{clean}-dirty"
+    monkeypatch.setattr(provenance, "__file__", "/proc/none.py")
+    assert provenance.commit.__wrapped__() == "unknown"
 
 
 def test_the_file_holds_the_inventory_and_the_table_sums_it_up(filled):
