@@ -185,6 +185,7 @@ def estimates(ax: Axes, values: Mapping[str, np.ndarray | xr.DataArray]) -> Axes
         error = [[found.estimate - found.low], [found.high - found.estimate]]
         ax.plot(values[name], np.full(found.n, row), "o", color=colour(name), alpha=0.35, markersize=4)
         ax.errorbar(found.estimate, row, xerr=error, fmt="D", color=colour(name), capsize=3)
+    ax.locator_params(axis="x", nbins=6)  # more labels run into each other on the narrower panels
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)  # downwards, also where panels share the axis
     return ax

@@ -86,9 +86,10 @@ class Lab:
         """Return what the recorded store beside this profile's holds of an experiment, by condition.
 
         Each condition has the seeds (two or more) that are there; dims (seed, ...). Nothing is trained.
-        Empty where the profile's protocol is not the paper's, as at smoke scale.
+        Empty where the profile's protocol is not the paper's, as at smoke scale, and where the profile is the recorded
+        one itself.
         """
-        if not self.is_papers_protocol:
+        if not self.is_papers_protocol or self.profile.name == RECORDED:
             return {}
         settings, conditions = EXPERIMENTS[name].at(self.profile, full=True)
         store, found = Store(self.store.root.parent / RECORDED), {}

@@ -275,6 +275,7 @@ def test_recorded_runs_are_read_beside_the_profiles_own_and_only_at_the_papers_p
     assert list(found) == ["student (aux)"]  # one seed makes no interval
     assert found["student (aux)"]["accuracy"].values.ravel().tolist() == [0.0, 0.1, 0.5]
     assert not Lab(Profile(results=str(tmp_path / "laptop"), n_images=600, batch_size=64), "cpu").recorded("phenomenon")
+    assert not Lab(Profile(results=str(tmp_path / RECORDED)), "cpu").recorded("phenomenon"), "its own runs, once more"
 
 
 def test_computed_makes_what_lacks_seed_by_seed_and_another_determinant_anew(lab):
