@@ -119,13 +119,12 @@ def weights(lab: Lab) -> dict[str, object]:
     """Return what one seed's students changed in the first layer, at each evaluation, as JSON-able values."""
     found = pictures.over_training(lab)
     students = {
-        str(name): {
+        name: {
             "pixels": shades(one["picture"]),
             "cosine": numbers(one["cosine"]),
             "ratio": numbers(one["ratio"]),
         }
-        for name in found["condition"].values
-        for one in [found.sel(condition=name)]
+        for name, one in by_condition(found).items()
     }
     about = {
         "seed": int(found["seed"]),
