@@ -87,7 +87,7 @@ def finished(notebook: NotebookNode, chapter: str, quoting: Callable[[str], str]
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("hide-input")
         if image := cell.metadata.get("mystnb", {}).get("image"):
-            image["alt"] = quoting(image["alt"]).replace("*", "")  # plain text, no Markdown
+            image["alt"] = quoting(image["alt"])
     block = text(chapter, notebook.metadata, repository)
     notebook.cells.append(nbformat.v4.new_markdown_cell(block, id="how-this-page-was-made"))
     return notebook

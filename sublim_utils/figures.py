@@ -6,8 +6,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from numpy.typing import ArrayLike
 
@@ -175,6 +177,16 @@ def curve(ax: Axes, values: xr.DataArray, x: str, *, label: str, style: str = "-
     line(ax, values[x], mean, label=label, style=style)
     ax.fill_between(values[x], low, high, color=colour(label), alpha=0.2, linewidth=0)
     return ax
+
+
+def legend_above(fig: Figure, *, ncols: int) -> Figure:
+    """Draw one legend above a figure, which names once whatever its panels show; return `fig`."""
+    shown: dict[str, Artist] = {}
+    for ax in fig.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    fig.legend(list(shown.values()), list(shown), loc="outside upper center", ncols=ncols)
+    return fig
 
 
 def estimates(ax: Axes, values: Mapping[str, np.ndarray | xr.DataArray]) -> Axes:

@@ -171,7 +171,7 @@ def quoting(text: str, rows: Iterable[dict[str, object]], run: str) -> str:
             return run
         if name not in registered():
             raise KeyError(f"{name!r} is quoted in prose and is no registered claim")
-        return f"{described(found[name])} (n = {found[name]['n_seeds']})" if name in found else "*not tested*"
+        return f"{described(found[name])} (n = {found[name]['n_seeds']})" if name in found else "not tested"
 
     return QUOTED.sub(value, text)
 

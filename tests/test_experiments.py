@@ -1,14 +1,17 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import xarray as xr
 
+from sublim_utils.chapters import profile_parameters
 from sublim_utils.experiments import EXPERIMENTS, of_chapter, run_at
 from sublim_utils.profiles import Profile
 from sublim_utils.settings import Condition
-from sublim_utils.store import student_address
+from sublim_utils.store import Store, student_address
 from tests import small
 
+ROOT = Path(__file__).parents[1]
 SMOKE = Profile(results="smoke", n_images=2400, batch_size=128, epochs=2, n_seeds=2)
 PAPER = Profile(results="paper", full_grid=True)
 each = pytest.mark.parametrize("name", EXPERIMENTS)
@@ -99,7 +102,14 @@ def test_seeds_are_held_once_every_condition_has_them(lab):
 
 
 def test_the_recorded_run_has_the_seeds_that_are_asked_for():
-    paper = Profile(results="paper", n_seeds=100, n_grid_seeds=30, full_grid=True)
+    paper = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "paper"))
     tiers = {n: paper.tiers[e.tier] for n, e in EXPERIMENTS.items()}
     assert {n for n, seeds in tiers.items() if seeds == 100} == {"phenomenon", "alignment", "causal", "liminal"}
     assert all(s >= (10 if n.startswith("sweep") or n.endswith("_grid") else 30) for n, s in tiers.items())
+
+
+@each
+def test_the_recorded_run_is_complete(name):
+    paper = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "paper"))
+    asked = set(range(paper.tiers[EXPERIMENTS[name].tier]))
+    assert asked <= EXPERIMENTS[name].held(Store(ROOT / "results" / "paper"), paper)

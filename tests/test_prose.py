@@ -70,7 +70,7 @@ def test_a_typed_result_is_found(text: str) -> None:
 def test_quoted_claims_are_registered_and_filled_in() -> None:
     row = {"id": "C1.student_aux_accuracy", "estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n_seeds": 3}
     text = "ends at [[C1.student_aux_accuracy]], teacher [[C1.teacher_accuracy]], from [[run]]"
-    assert report.quoting(text, [row], "here") == "ends at 0.5 [0.4, 0.6] (n = 3), teacher *not tested*, from here"
+    assert report.quoting(text, [row], "here") == "ends at 0.5 [0.4, 0.6] (n = 3), teacher not tested, from here"
     with pytest.raises(KeyError, match="C1.nonsense"):
         report.quoting("[[C1.nonsense]]", [], "here")
     quoted = {name for page in PAGES for name in report.QUOTED.findall(page.read_text(encoding="utf-8"))}
@@ -84,7 +84,7 @@ def test_pages_quote_the_recorded_run_where_there_is_one(tmp_path: Path) -> None
         folder.mkdir()
     (book / "page.md").write_text("from [[run]]: [[C1.teacher_accuracy]]")
     report.write_pages(own, book)
-    assert "this copy's run (profile laptop): *not tested*" in (book / "page.md").read_text()
+    assert "this copy's run (profile laptop): not tested" in (book / "page.md").read_text()
     Ledger(recorded, "01_phenomenon").record("C1.teacher_accuracy", [0.9, 0.9, 0.9])
     collect(recorded)
     (book / "page.md").write_text("from [[run]]: [[C1.teacher_accuracy]]")
