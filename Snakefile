@@ -38,15 +38,15 @@ def manifests(name):
 localrules: claims, html  # short: never a cluster's jobs
 
 
-MISSING = [m for name in run_at(SIZE) for m in manifests(name)]
+MISSING = {name: manifests(name) for name in run_at(SIZE)}
 
 
 rule book:
-    input: INDEX, MISSING  # by name: of an executed chapter, snakemake does not miss what only its inputs lack
+    input: INDEX, *MISSING.values()  # by name: of an executed chapter, snakemake does not miss what only its inputs lack
 
 
 rule all_runs:
-    input: MISSING
+    input: *MISSING.values()
 
 
 def half(_):
@@ -66,7 +66,7 @@ rule runs:
 rule chapter:
     input:
         "notebooks/{chapter}.ipynb", "profiles.toml", PACKAGE,
-        lambda w: [m for name in of_chapter(w.chapter, SIZE) for m in manifests(name)],
+        lambda w: [m for name in of_chapter(w.chapter, SIZE) for m in MISSING[name]],
         lambda w: f"{RESULTS}/claims.json" if w.chapter == VERDICTS else [],
     output: BUILD + "/notebooks/{chapter}.ipynb"
     threads: half

@@ -13,7 +13,7 @@ from tests import small
 
 ROOT = Path(__file__).parents[1]
 SMOKE = Profile(results="smoke", n_images=2400, batch_size=128, epochs=2, n_seeds=2)
-PAPER = Profile(results="paper", full_grid=True)
+PAPER = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "paper"))
 each = pytest.mark.parametrize("name", EXPERIMENTS)
 
 
@@ -102,14 +102,12 @@ def test_seeds_are_held_once_every_condition_has_them(lab):
 
 
 def test_the_recorded_run_has_the_seeds_that_are_asked_for():
-    paper = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "paper"))
-    tiers = {n: paper.tiers[e.tier] for n, e in EXPERIMENTS.items()}
+    tiers = {n: PAPER.tiers[e.tier] for n, e in EXPERIMENTS.items()}
     assert {n for n, seeds in tiers.items() if seeds == 100} == {"phenomenon", "alignment", "causal", "liminal"}
     assert all(s >= (10 if n.startswith("sweep") or n.endswith("_grid") else 30) for n, s in tiers.items())
 
 
 @each
 def test_the_recorded_run_is_complete(name):
-    paper = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "paper"))
-    asked = set(range(paper.tiers[EXPERIMENTS[name].tier]))
-    assert asked <= EXPERIMENTS[name].held(Store(ROOT / "results" / "paper"), paper)
+    asked = set(range(PAPER.tiers[EXPERIMENTS[name].tier]))
+    assert asked <= EXPERIMENTS[name].held(Store(ROOT / "results" / "paper"), PAPER)

@@ -13,6 +13,7 @@ from sublim_utils import chapters
 from sublim_utils.store import Store
 from tests.faults import tally
 from tests.faults.conftest import ENVIRONMENT, PROFILES, ROOT, RUN, Forked, Workplace
+from tests.sources import copy_of_sources, makefile_flags
 
 KILLS = 20
 
@@ -93,12 +94,9 @@ def test_a_killed_chapter_leaves_no_notebook_and_is_executed_again(place):
 
 
 def test_a_killed_snakemake_goes_on_when_the_command_is_repeated(tmp_path, mnist):
-    for name in ("Snakefile", "profiles.toml", "_toc.yml", "sublim_utils", "Makefile"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, tmp_path / name)
+    copy_of_sources(tmp_path)
     wanted = "results/smoke/manifests/phenomenon/0-2.json"
-    flags = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("SNAKEMAKE :="))
-    command = [sys.executable, "-m", "snakemake", wanted, *flags.split()[3:], "profile=smoke"]
+    command = [sys.executable, "-m", "snakemake", wanted, *makefile_flags(), "profile=smoke"]
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
     environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     quiet = {"cwd": tmp_path, "env": environment, "stdout": subprocess.DEVNULL}

@@ -1,6 +1,5 @@
 """The Snakefile on a real Slurm: a killed job goes on, and the store is that of a local run."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,9 +10,8 @@ import xarray as xr
 
 from sublim_utils.store import Store
 from tests.slurm.conftest import PATIENCE, Slurm, end, wait_for
+from tests.sources import copy_of_sources
 
-ROOT = Path(__file__).parents[2]
-NEEDED = ("Snakefile", "profiles.toml", "_toc.yml", "sublim_utils", "cluster")
 LONG, SHORT = (f"results/smoke/manifests/{job}.json" for job in ("phenomenon/0-8", "alignment/0-1"))
 COMMON = ("--config", "profile=smoke", "--set-threads", "runs=1")  # sums split over threads differ in the last bits
 ON_SLURM = ("--profile", "cluster/slurm", "--slurm-init-seconds-before-status-checks", "3")
@@ -37,15 +35,6 @@ def snakemake(slurm: Slurm) -> Iterator[Snakemake]:
         end(process)
 
 
-def copy_of_sources(folder: Path) -> Path:
-    """Copy what the jobs need: the repository's own results stay as they are."""
-    folder.mkdir()
-    for name in NEEDED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, folder / name)
-    return folder
-
-
 def stored(folder: Path, kind: str = "*") -> set[Path]:
     """Return the files of the store; a file's name carries the sum of its bytes."""
     return set((folder / "results" / "smoke").glob(f"{kind}/*/seeds-*.nc"))
@@ -63,7 +52,7 @@ def numbers(folder: Path) -> dict[tuple[str, str, range], dict[str, bytes]]:
 
 
 def test_a_killed_job_goes_on_and_the_store_is_that_of_a_local_run(tmp_path: Path, slurm: Slurm, snakemake: Snakemake):
-    shared = copy_of_sources(tmp_path / "shared")
+    shared = copy_of_sources(tmp_path / "shared", "cluster")
     log = shared / "log"
     first = snakemake(shared, *ON_SLURM)
     job = wait_for("the long job runs", lambda: slurm.running("phenomenon_0_8"), [log])
@@ -79,7 +68,7 @@ def test_a_killed_job_goes_on_and_the_store_is_that_of_a_local_run(tmp_path: Pat
     assert (shared / LONG).exists()
     assert kept < stored(shared), "what was stored before the kill stays, the rest was trained"
 
-    local = copy_of_sources(tmp_path / "local")
+    local = copy_of_sources(tmp_path / "local", "cluster")
     assert snakemake(local, "--cores", "2").wait(PATIENCE) == 0, (local / "log").read_text()
     here, there = numbers(local), numbers(shared)
     assert here.keys() == there.keys()
