@@ -20,10 +20,10 @@ paper: setup # from the recorded runs, without training, into _build/paper/_buil
 test: setup
 	ruff check .
 	ruff format --check .
-	pytest --ignore tests/book
+	pytest --ignore tests/browser
 	$(SNAKEMAKE) profile=smoke
 	pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
-	SUBLIM_BOOK=_build/smoke/_build/html pytest tests/book
+	SUBLIM_BOOK=_build/smoke/_build/html pytest tests/browser
 
 test-slurm: setup # as root, with Debian's slurm-wlm and munge; skipped elsewhere
 	pytest -rs tests/slurm

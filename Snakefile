@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from sublim_utils.experiments import EXPERIMENTS, of_chapter, run_at
-from sublim_utils.profiles import Profile
-from sublim_utils.store import Store
+from sublim_utils.runs.experiments import EXPERIMENTS, of_chapter, run_at
+from sublim_utils.runs.profiles import Profile
+from sublim_utils.runs.store import Store
 
 PROFILE = config.get("profile", "laptop")
 PARAMETERS = tomllib.loads(Path("profiles.toml").read_text())[PROFILE]
@@ -25,7 +25,7 @@ CHAPTERS = [Path(f).stem for f in FILES if f.startswith("notebooks/")]
 VERDICTS = "09_verdicts"  # reads all other chapters' claims
 PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
 BESIDE = ["_config.yml", "_toc.yml", "CITATION.cff", "environment.yml", "requirements.lock", "profiles.toml"]
-PACKAGE = sorted(str(p) for p in Path("sublim_utils").glob("*") if p.is_file())
+PACKAGE = sorted(str(p) for p in Path("sublim_utils").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
 
 def manifests(name):

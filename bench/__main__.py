@@ -14,7 +14,7 @@ import torch
 
 from bench import bfloat16, growth, processes, render, roofline, tracked, whole
 from bench.setting import FULL, QUICK, Bench
-from sublim_utils.files import write_atomically
+from sublim_utils.engine.files import write_atomically
 
 HERE = Path(__file__).parent
 RESULTS, BOOK = HERE / "results.json", HERE / "book.json"

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from bench.clock import alternate, ratios, timed
 from bench.setting import Bench
-from sublim_utils import losses
-from sublim_utils.interventions import dot
-from sublim_utils.mlp import ACTIVATIONS, MLP
+from sublim_utils.engine import losses
+from sublim_utils.engine.interventions import dot
+from sublim_utils.engine.network import ACTIVATIONS, MLP
+from sublim_utils.engine.students import Ensemble, Training, take
+from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.settings import Condition
-from sublim_utils.students import Ensemble, Training, take
-from sublim_utils.teachers import train_teachers
 
 Product = Callable[[Tensor, Tensor], Tensor]
 

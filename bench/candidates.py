@@ -15,11 +15,11 @@ from bench.clock import Task, synchronise, timed
 from bench.ours import teacher_task
 from bench.setting import Bench, four_students, stand_in_teachers
 from bench.workers import ROOT, Worker
-from sublim_utils.inputs import uniform
-from sublim_utils.mlp import MLP
-from sublim_utils.seeds import epoch_orders, generator
-from sublim_utils.students import Ensemble, Training
-from sublim_utils.teachers import confusion, logits_of, references
+from sublim_utils.engine.inputs import uniform
+from sublim_utils.engine.network import MLP
+from sublim_utils.engine.seeds import epoch_orders, generator
+from sublim_utils.engine.students import Ensemble, Training
+from sublim_utils.engine.teachers import confusion, logits_of, references
 
 PARTS = ("teacher step", "student step", "teacher evaluation", "student evaluation")
 """What is timed in alternation; "student" means all four kinds."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad, vmap
 
-from sublim_utils.mlp import MLP
+from sublim_utils.engine.network import MLP
 from sublim_utils.settings import N_CLASS
 
 Layers = list[tuple[Tensor, Tensor]]

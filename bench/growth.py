@@ -17,9 +17,9 @@ from bench.clock import synchronise
 from bench.public import Students
 from bench.setting import FULL, QUICK, Bench, four_students, projected, stand_in_teachers
 from bench.workers import Worker, serve
+from sublim_utils.engine.students import Training
+from sublim_utils.engine.teachers import references
 from sublim_utils.settings import Condition
-from sublim_utils.students import Training
-from sublim_utils.teachers import references
 
 STEPS = 3
 """Tracked steps in each case, beside making the ensemble and an evaluation."""

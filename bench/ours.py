@@ -4,7 +4,7 @@ import time
 
 from bench.clock import Task, synchronise
 from bench.setting import Bench
-from sublim_utils import students, teachers
+from sublim_utils.engine import students, teachers
 
 
 class Plain(students.Training):

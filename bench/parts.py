@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.__main__ import BOOK, RESULTS, read, write_page
 from bench.workers import ROOT
-from sublim_utils.files import write_atomically
+from sublim_utils.engine.files import write_atomically
 
 NAMES = {"runs": "training", "chapter": "chapters", "claims": "claims", "html": "pages"}
 """What snakemake's rules do, in the order of the table."""

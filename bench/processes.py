@@ -9,7 +9,7 @@ import torch
 from bench.clock import alternate, ratios, spread
 from bench.setting import FULL, QUICK, Bench, four_students
 from bench.workers import Worker, serve
-from sublim_utils.students import Training
+from sublim_utils.engine.students import Training
 
 
 def together(workers: list[Worker]) -> float:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sublim_utils.mlp import MLP
+from sublim_utils.engine.network import MLP
 from sublim_utils.settings import N_CLASS, Condition, Settings
 
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from bench.clock import Task, alternate, spread, timed
 from bench.ours import Plain, teacher_task
 from bench.setting import Bench, four_students, projected
-from sublim_utils import losses
-from sublim_utils.interventions import dot
-from sublim_utils.mlp import MLP
+from sublim_utils.engine import losses
+from sublim_utils.engine.interventions import dot
+from sublim_utils.engine.network import MLP
+from sublim_utils.engine.students import Ensemble, Training, take
+from sublim_utils.engine.teachers import confusion, logits_of
 from sublim_utils.settings import Settings
-from sublim_utils.students import Ensemble, Training, take
-from sublim_utils.teachers import confusion, logits_of
 
 COPIED = 1 << 26
 """Floats copied: past every cache."""

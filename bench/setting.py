@@ -6,13 +6,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from sublim_utils import data
-from sublim_utils.experiments import EXPERIMENTS
-from sublim_utils.mlp import MLP
-from sublim_utils.seeds import generator
+from sublim_utils.engine import data
+from sublim_utils.engine.network import MLP
+from sublim_utils.engine.seeds import generator
+from sublim_utils.engine.students import Ensemble
+from sublim_utils.engine.teachers import references
+from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.settings import Condition, Settings
-from sublim_utils.students import Ensemble
-from sublim_utils.teachers import references
 
 TEACHER_SHIFT = 0.1
 """Size of the stand-in teachers' displacement, in units of the initial weights'."""

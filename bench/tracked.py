@@ -5,9 +5,9 @@ from bench.candidates import batches, noise
 from bench.clock import Task, alternate, ratios, spread, timed
 from bench.ours import Plain
 from bench.setting import Bench, projected, stand_in_teachers
+from sublim_utils.engine.students import Training
+from sublim_utils.engine.teachers import references
 from sublim_utils.settings import Condition
-from sublim_utils.students import Training
-from sublim_utils.teachers import references
 
 NUMBERS = (1, 8)
 """Conditions of one seed; of the public script, as many models."""

@@ -15,8 +15,8 @@ from bench.candidates import PARTS, Candidate, of_compiled, of_jax, of_ours, of_
 from bench.clock import alternate, ratios, spread
 from bench.ours import Plain
 from bench.setting import Bench
+from sublim_utils.engine.students import Training
 from sublim_utils.settings import Settings
-from sublim_utils.students import Training
 
 CANDIDATES: dict[str, Callable[[Bench], Candidate]] = {
     "public script's method": of_public,

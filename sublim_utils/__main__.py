@@ -8,16 +8,17 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-from sublim_utils import chapters, claims, colophon, data, explorer, pdf, report
-from sublim_utils.experiments import EXPERIMENTS
-from sublim_utils.files import write_atomically
-from sublim_utils.filling import DivergenceError
-from sublim_utils.lab import Lab
-from sublim_utils.profiles import Profile
-from sublim_utils.provenance import write_inventory
+from sublim_utils.book import chapters, claims, colophon, explorer, pdf, report
+from sublim_utils.engine import data
+from sublim_utils.engine.files import write_atomically
+from sublim_utils.runs.experiments import EXPERIMENTS
+from sublim_utils.runs.filling import DivergenceError
+from sublim_utils.runs.lab import Lab
+from sublim_utils.runs.profiles import Profile, profile_parameters
+from sublim_utils.runs.provenance import write_inventory
+from sublim_utils.runs.store import Store
+from sublim_utils.runs.verify import verify
 from sublim_utils.settings import N_SEEDS, SettingsError, check_seeds, require
-from sublim_utils.store import Store
-from sublim_utils.verify import verify
 
 
 def parser() -> argparse.ArgumentParser:
@@ -130,7 +131,7 @@ def act(arguments: argparse.Namespace) -> int:
         case "verify":
             return check(arguments.results, arguments.sample, arguments.seed)
         case _:
-            parameters = chapters.profile_parameters(arguments.profiles, arguments.profile)
+            parameters = profile_parameters(arguments.profiles, arguments.profile)
             if arguments.command == "run":
                 run(arguments.what, Path(arguments.output), parameters, arguments.seeds)
             else:

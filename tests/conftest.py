@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 import torch
 
-from sublim_utils import data, teachers
+from sublim_utils.engine import data, teachers
 from tests import small
 
 hypothesis.settings.register_profile("sublim", deadline=None, derandomize=True)

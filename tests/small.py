@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 
-from sublim_utils import data, lab
-from sublim_utils.profiles import Profile
-from sublim_utils.seeds import generator
+from sublim_utils.engine import data
+from sublim_utils.engine.seeds import generator
+from sublim_utils.runs import lab
+from sublim_utils.runs.profiles import Profile
 from sublim_utils.settings import Condition, Settings
 
 SETTINGS = Settings(

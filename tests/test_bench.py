@@ -12,10 +12,10 @@ from bench.candidates import PARTS, Candidate
 from bench.clock import alternate
 from bench.ours import Plain, teacher_task
 from bench.setting import Bench, Size, four_students
-from sublim_utils.mlp import MLP
-from sublim_utils.seeds import epoch_orders, generator
-from sublim_utils.students import Training
-from sublim_utils.teachers import references, train_teachers
+from sublim_utils.engine.network import MLP
+from sublim_utils.engine.seeds import epoch_orders, generator
+from sublim_utils.engine.students import Training
+from sublim_utils.engine.teachers import references, train_teachers
 from tests import small
 
 ROOT = Path(__file__).parents[1]

@@ -8,10 +8,10 @@ import nbformat
 import pytest
 import yaml
 
-from sublim_utils import report
-from sublim_utils.chapters import check_parameters
-from sublim_utils.claims import registered
-from sublim_utils.experiments import EXPERIMENTS
+from sublim_utils.book import report
+from sublim_utils.book.chapters import check_parameters
+from sublim_utils.book.claims import registered
+from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.settings import SettingsError
 
 ROOT = Path(__file__).parents[1]

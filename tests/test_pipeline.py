@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sublim_utils.chapters import profile_parameters
-from sublim_utils.experiments import of_chapter, run_at
-from sublim_utils.profiles import Profile
+from sublim_utils.runs.experiments import of_chapter, run_at
+from sublim_utils.runs.profiles import Profile, profile_parameters
 from tests.sources import ROOT, copy_of_sources, makefile_flags
 
 BOOK = ("_config.yml", "CITATION.cff", "environment.yml", "requirements.lock", "book", "notebooks")

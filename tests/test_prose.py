@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from sublim_utils import report
-from sublim_utils.claims import Ledger, collect, registered
+from sublim_utils.book import report
+from sublim_utils.book.claims import Ledger, collect, registered
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(p for p in (ROOT / "book").glob("*.md") if p.stem != "log")  # the log is a record of what was seen

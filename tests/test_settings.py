@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sublim_utils.profiles import Profile
+from sublim_utils.runs.profiles import Profile
+from sublim_utils.runs.store import address, student_address
 from sublim_utils.settings import Condition, Options, Settings, SettingsError
-from sublim_utils.store import address, student_address
 
 nonsense = st.one_of(
     st.text(), st.none(), st.booleans(), st.binary(), st.complex_numbers(), st.just({}), st.just([[1]]), st.just([1.5])

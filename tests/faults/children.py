@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 import torchvision.datasets
 
-from sublim_utils import __main__, data
+from sublim_utils import __main__
+from sublim_utils.engine import data
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 

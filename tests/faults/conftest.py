@@ -16,8 +16,8 @@ from threading import Thread
 import pytest
 import xarray as xr
 
-from sublim_utils import data
-from sublim_utils.store import Store
+from sublim_utils.engine import data
+from sublim_utils.runs.store import Store
 from tests.faults import children, tally
 
 ROOT = Path(__file__).parents[2]

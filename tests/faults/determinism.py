@@ -17,13 +17,13 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sublim_utils import data
-from sublim_utils.alignment import cosine
-from sublim_utils.experiments import BASELINE, PROJECTED, UPDATE_PROJECTED
-from sublim_utils.report import table
+from sublim_utils.analysis.alignment import cosine
+from sublim_utils.book.report import table
+from sublim_utils.engine import data
+from sublim_utils.engine.students import train_students
+from sublim_utils.engine.teachers import train_teachers
+from sublim_utils.runs.experiments import BASELINE, PROJECTED, UPDATE_PROJECTED
 from sublim_utils.settings import Condition, Settings
-from sublim_utils.students import train_students
-from sublim_utils.teachers import train_teachers
 
 SEEDS = (0, 1)
 MEASURED = {"baseline": BASELINE, "projected": PROJECTED}

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from sublim_utils import chapters, claims, data
-from sublim_utils import lab as module
-from sublim_utils.experiments import EXPERIMENTS
-from sublim_utils.lab import Lab
-from sublim_utils.profiles import Profile
+from sublim_utils.book import chapters, claims
+from sublim_utils.engine import data
+from sublim_utils.runs import lab as module
+from sublim_utils.runs.experiments import EXPERIMENTS
+from sublim_utils.runs.lab import Lab
+from sublim_utils.runs.profiles import Profile
+from sublim_utils.runs.store import DamagedFileWarning, Store, student_address
 from sublim_utils.settings import Condition
-from sublim_utils.store import DamagedFileWarning, Store, student_address
 from tests import small
 from tests.faults import children, tally
 from tests.faults.conftest import PROFILES, ROOT, RUN

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sublim_utils import data
+from sublim_utils.engine import data
 from tests.faults import children, tally
 from tests.faults.conftest import RUN
 from tests.faults.test_damaged import recorded_claims

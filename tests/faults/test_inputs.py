@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sublim_utils import data
-from sublim_utils.mlp import MLP
-from sublim_utils.recorder import QUANTITIES
-from sublim_utils.seeds import generator
+from sublim_utils.engine import data
+from sublim_utils.engine.network import MLP
+from sublim_utils.engine.recorder import QUANTITIES
+from sublim_utils.engine.seeds import generator
+from sublim_utils.engine.students import Ensemble, Training
 from sublim_utils.settings import Condition, Settings, SettingsError
-from sublim_utils.students import Ensemble, Training
 from tests.faults import tally
 from tests.faults.conftest import PROFILES
 

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from sublim_utils import chapters
-from sublim_utils.store import Store
+from sublim_utils.book import chapters
+from sublim_utils.runs.store import Store
 from tests.faults import tally
 from tests.faults.conftest import ENVIRONMENT, PROFILES, ROOT, RUN, Forked, Workplace
 from tests.sources import copy_of_sources, makefile_flags

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from sublim_utils import data
+from sublim_utils.engine import data
 from tests.faults import children, tally
-from tests.test_data import WAYS_TO_FAIL
+from tests.engine.test_data import WAYS_TO_FAIL
 
 PATIENCE, DEADLINE = 1.0, 3.0  # seconds, in place of 20 and 300
 

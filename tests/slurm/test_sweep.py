@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from sublim_utils.store import Store
+from sublim_utils.runs.store import Store
 from tests.slurm.conftest import PATIENCE, Slurm, end, wait_for
 from tests.sources import copy_of_sources
 

@@ -1,0 +1,1 @@
+"""Analysis: what is derived from recorded runs, and the statistics of it."""

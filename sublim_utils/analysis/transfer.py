@@ -1,0 +1,26 @@
+"""What settings are compared by: how much a student gains, and what might predict it."""
+
+import xarray as xr
+
+from sublim_utils.analysis.alignment import cosine
+
+MEASURES = {"accuracy": "test accuracy", "cosine": "mean cosine", "drive": "summed drive (nats)"}
+"""What is drawn on every axis, of `summary`."""
+
+
+def summary(runs: xr.Dataset) -> xr.Dataset:
+    r"""Return what the sweeps compare, one value per run.
+
+    accuracy A_E and gain A_E - A_0 on the test images; cosine, the mean over steps of
+    cos(trait gradient, distillation gradient), NaN where a gradient is 0 throughout; drive,
+    sum_t <g_T(theta_t), theta_(t+1) - theta_t> (nats).
+    """
+    before, after = (runs["accuracy"].isel(eval=i, drop=True) for i in (0, -1))
+    return xr.Dataset(
+        {
+            "accuracy": after,
+            "gain": after - before,
+            "cosine": cosine(runs).mean("step"),
+            "drive": runs["drive"].sum(["step", "layer"]),
+        }
+    )

@@ -1,0 +1,1 @@
+"""The book: claims, figures, pages, and the tools that build them."""

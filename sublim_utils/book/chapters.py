@@ -1,0 +1,105 @@
+"""Chapters: execute a notebook at a profile, refusing parameters it does not have."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from sublim_utils.book import colophon
+from sublim_utils.engine.data import DataError
+from sublim_utils.engine.files import write_atomically
+from sublim_utils.engine.teachers import resolve_device
+from sublim_utils.runs.profiles import Profile
+from sublim_utils.settings import SettingsError
+
+
+class ChapterError(RuntimeError):
+    """A chapter's execution failed; the message names cell, error and the notebook as far as it came."""
+
+
+def check_parameters(notebook: str | Path, parameters: Mapping[str, object]) -> None:
+    """Refuse parameters that the notebook's `parameters` cell lacks, and values out of range.
+
+    Raises
+    ------
+    SettingsError
+        With the parameter's name, its value and what is allowed.
+    """
+    try:
+        known = set(papermill.inspect_notebook(str(notebook)))
+    except ValueError as error:  # nbformat's and JSON's
+        raise SettingsError(f"notebook = {str(notebook)!r} is not allowed: it can't be read ({error})") from error
+    for name, value in parameters.items():
+        if name not in known:
+            raise SettingsError(f"parameter {name} = {value!r} is not allowed: {notebook} has {sorted(known)}")
+    values = dict(parameters)
+    resolve_device(values.pop("device", "auto"))
+    Profile.of(**values)
+
+
+def _digest(notebook: Mapping[str, object]) -> str:
+    about = {k: v for k, v in notebook["metadata"].items() if k != "sublim_utils"}
+    return hashlib.sha256(json.dumps({**notebook, "metadata": about}, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(content: bytes) -> bytes:
+    """Return a notebook's content with the sum of all else in its metadata."""
+    notebook = json.loads(content)
+    notebook["metadata"]["sublim_utils"] = {"sha256": _digest(notebook)}
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def check_executed(notebooks: Iterable[str | Path]) -> None:
+    """Set executed notebooks aside that are not what their sums say.
+
+    Raises
+    ------
+    DataError
+        If there are any; the message names them.
+    """
+    damaged = []
+    for path in map(Path, notebooks):
+        content = path.read_bytes()
+        try:
+            intact = sealed(content) == content
+        except (ValueError, TypeError, KeyError, AttributeError):
+            intact = False
+        if not intact:
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            damaged.append(str(path))
+    if damaged:
+        raise DataError(f"{', '.join(damaged)} damaged; set aside as *.damaged: give the command again to execute anew")
+
+
+def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, object]) -> None:
+    """Execute a notebook in its own folder with papermill and write it to `output`, whole or not at all.
+
+    Raises
+    ------
+    SettingsError
+        As `check_parameters`, before anything runs.
+    ChapterError
+        If a cell fails; the notebook up to there is left beside `output` as ``*.failed.ipynb``.
+    """
+    notebook, output = Path(notebook), Path(output)
+    check_parameters(notebook, parameters)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    failed = output.with_suffix(".failed.ipynb")
+    try:
+        done = papermill.execute_notebook(
+            str(notebook), str(failed), dict(parameters), cwd=str(notebook.parent), kernel_name="python3",
+            progress_bar=False,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        where = f"{notebook}, cell {error.exec_count}: {error.ename}: {error.evalue}"
+        raise ChapterError(f"{where}. The notebook as far as it came: {failed}") from error
+    except DeadKernelError as error:
+        raise ChapterError(f"{notebook}: its process was ended from outside, by lack of memory perhaps") from error
+    done.metadata[colophon.KEY] = colophon.made(resolve_device(str(parameters.get("device", "auto"))))
+    write_atomically(output, sealed(nbformat.writes(done).encode()))
+    failed.unlink()

@@ -1,0 +1,202 @@
+"""Claims: what is claimed, the criterion fixed beforehand, the estimate, the verdict.
+
+`claims.toml` beside this module registers every claim; a chapter records estimates
+against it; ``results/<profile>/claims.json`` is all chapters' records in one list.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from sublim_utils.analysis.stats import Interval, mean_interval
+from sublim_utils.engine.data import DataError
+from sublim_utils.engine.files import write_atomically
+
+SIGNS = {"agrees": "✓", "differs": "✗", "inconclusive": "?", "not tested": "–"}
+VERDICTS = tuple(SIGNS)
+VERDICT_PAGE = "09_verdicts.html"
+"""The page of all verdicts, as a chapter sees it: each claim's badge links to its row there."""
+
+
+def badge(verdict: str, attributes: str = "") -> str:
+    """Return a verdict as a badge in HTML, a link if its attributes say so; mark and word, so it needs no colour.
+
+    >>> badge("agrees")
+    '<span class="verdict agrees">✓ agrees</span>'
+    """
+    tag = "a" if "href" in attributes else "span"
+    classes = f"verdict {verdict.replace(' ', '-')}"
+    return f'<{tag} class="{classes}"{attributes and " "}{attributes}>{SIGNS[verdict]} {verdict}</{tag}>'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim with the criterion it is judged by and, once recorded, its estimate.
+
+    The criterion is a range [low, high] for the quantity: the verdict is "agrees" if the
+    whole interval lies inside, "differs" if it lies outside, "inconclusive" if it straddles
+    an end. A claim with neither low nor high is reported and not judged ("not tested").
+    """
+
+    id: str
+    chapter: str
+    claim: str
+    source: str
+    quantity: str
+    paper: str
+    low: float | None = None
+    high: float | None = None
+    estimate: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n_seeds: int = 0
+
+    @property
+    def criterion(self) -> str:
+        """The criterion in words."""
+        if self.low is None and self.high is None:
+            return "none: reported only"
+        if self.high is None:
+            return f"at least {self.low:g}"
+        return f"at most {self.high:g}" if self.low is None else f"{self.low:g} to {self.high:g}"
+
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`."""
+        if self.estimate is None or (self.low is None and self.high is None):
+            return "not tested"
+        low = -np.inf if self.low is None else self.low
+        high = np.inf if self.high is None else self.high
+        if low <= self.ci_low and self.ci_high <= high:
+            return "agrees"
+        return "differs" if self.ci_high < low or self.ci_low > high else "inconclusive"
+
+    def margins(self) -> tuple[float, float, float]:
+        """Return how far inside the criterion the interval's worse end, the estimate and its better end lie.
+
+        In half-widths of the interval, each from the end of the range it is nearest to or furthest beyond, so that
+        the claim agrees if the first is at least 0 and differs if the last is below. An interval of width 0 counts
+        as one of tiny width; NaN where there is no criterion.
+        """
+        values = np.array([self.ci_low, self.estimate, self.ci_high])
+        half = max((self.ci_high - self.ci_low) / 2, np.finfo(float).tiny)
+        from_low = None if self.low is None else (values - self.low) / half
+        from_high = None if self.high is None else (self.high - values[::-1]) / half
+        inside = [m for m in (from_low, from_high) if m is not None]
+        return tuple(map(float, np.min(inside, axis=0))) if inside else (np.nan,) * 3
+
+    def row(self) -> dict[str, object]:
+        """Return what `claims.json` holds of this claim."""
+        values = asdict(self)
+        del values["low"], values["high"]
+        return {**values, "criterion": self.criterion, "verdict": self.verdict}
+
+    def _repr_markdown_(self) -> str:
+        value = Interval(self.estimate, self.ci_low, self.ci_high, self.n_seeds)
+        link = f'id="{self.id}" href="{VERDICT_PAGE}#{self.id}" title="the row of this claim on the verdict page"'
+        return (
+            f"{badge(self.verdict, link)} **{self.claim}** (`{self.id}`): "
+            f"*{self.quantity}* {value:.3g}; criterion: {self.criterion}."
+        )
+
+
+@lru_cache
+def registered() -> dict[str, Claim]:
+    """Return every registered claim by its id, without estimates."""
+    text = Path(__file__).with_name("claims.toml").read_text(encoding="utf-8")
+    return {name: Claim(id=name, **entry) for name, entry in tomllib.loads(text).items()}
+
+
+def recorded(row: dict[str, object]) -> Claim:
+    """Return the claim of a row of ``claims.json``, with the criterion as registered.
+
+    Raises
+    ------
+    KeyError
+        If the claim is not registered.
+    """
+    found = {name: row[name] for name in ("estimate", "ci_low", "ci_high", "n_seeds")}
+    return replace(registered()[str(row["id"])], **found)
+
+
+class Ledger:
+    """A chapter's records, written to ``<results>/claims/<chapter>.json`` as they come."""
+
+    def __init__(self, results: str | Path, chapter: str) -> None:
+        self.path = Path(results) / "claims" / f"{chapter}.json"
+        self.chapter, self.rows = chapter, {}
+
+    def record(self, name: str, values: Interval | Sequence[float] | np.ndarray | xr.DataArray) -> Claim:
+        """Record an interval, or one value per seed, for a registered claim; return it judged.
+
+        Raises
+        ------
+        KeyError
+            If the claim is not registered for this chapter.
+        ValueError
+            As `stats.mean_interval`.
+        """
+        entry = registered().get(name)
+        if entry is None or entry.chapter != self.chapter:
+            known = sorted(n for n, c in registered().items() if c.chapter == self.chapter)
+            raise KeyError(f"{name!r} is no claim of {self.chapter}; registered are {known}")
+        found = values if isinstance(values, Interval) else mean_interval(values)
+        judged = replace(entry, estimate=found.estimate, ci_low=found.low, ci_high=found.high, n_seeds=found.n)
+        self.rows[name] = judged.row()
+        write_atomically(self.path, as_json(self.rows.values()))
+        return judged
+
+
+def _sum(row: Mapping[str, object]) -> str:
+    text = json.dumps({k: v for k, v in row.items() if k != "sum"}, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def as_json(rows: Iterable[Mapping[str, object]]) -> bytes:
+    """Return rows as the bytes of a JSON file, each with the sum of its own content."""
+    return (json.dumps([{**row, "sum": _sum(row)} for row in rows], indent=1, allow_nan=False) + "\n").encode()
+
+
+def read(path: str | Path) -> list[dict[str, object]]:
+    """Return the rows of a file that `as_json` wrote.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged; the message names it and says what to do.
+    """
+    path = Path(path)
+    try:
+        rows = json.loads(path.read_bytes())
+        if not all(row.pop("sum") == _sum(row) and isinstance(row["id"], str) for row in rows):
+            raise ValueError("a row is not what its sum says")
+        if not (isinstance(rows, list) and path.stat().st_size == len(as_json(rows))):
+            raise ValueError("it is not a list of claims as written")
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise DataError(
+            f"{path} is damaged ({error}): delete it and make the book again, which executes its chapter anew"
+        ) from error
+    return rows
+
+
+def collect(results: str | Path) -> list[dict[str, object]]:
+    """Join all chapters' records, in the order of the register, into ``<results>/claims.json``.
+
+    Raises
+    ------
+    DataError
+        As `read`.
+    """
+    found = {}
+    for path in sorted((Path(results) / "claims").glob("*.json")):
+        found |= {row["id"]: row for row in read(path)}
+    rows = [found[name] for name in registered() if name in found]
+    write_atomically(Path(results) / "claims.json", as_json(rows))
+    return rows

@@ -1,0 +1,313 @@
+"""Every experiment of the book by name: under which protocol, and what is done to the students.
+
+A chapter asks the lab for an experiment; the Snakefile runs the same ones as jobs. Two
+experiments that share a condition share its runs.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from sublim_utils.runs import mitigations, sweeps
+from sublim_utils.runs.profiles import Profile
+from sublim_utils.runs.store import Store, student_address
+from sublim_utils.settings import Condition, Settings
+
+Conditions = Mapping[str, Condition]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Some conditions under one protocol.
+
+    Parameters
+    ----------
+    chapter : stem of the notebook that shows it
+    tier : how many seeds, by the names of `Profile.tiers`
+    settings : changes to the paper's protocol
+    conditions : by name, or a function of the settings where they depend on the step count
+    few : the conditions that a profile without the full grid runs; empty: all
+    scaled : multiples of the profile's own settings, such as {"batch_size": 4}
+    full_only : left out by a profile without the full grid
+    least_images : left out by a profile of fewer images, such as one that tests run
+    also : other chapters that read it
+    """
+
+    chapter: str
+    tier: str = "main"
+    settings: Mapping[str, object] = field(default_factory=dict)
+    conditions: Conditions | Callable[[Settings], Conditions]
+    few: tuple[str, ...] = ()
+    scaled: Mapping[str, float] = field(default_factory=dict)
+    full_only: bool = False
+    least_images: int = 0
+    also: tuple[str, ...] = ()
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether it needs images other than the digits: where they can't be had, the book goes without it."""
+        return "fashion" in (self.settings.get("task"), self.settings.get("inputs"))
+
+    def is_run_at(self, profile: Profile) -> bool:
+        """Say whether a profile runs this experiment."""
+        return (profile.full_grid or not self.full_only) and profile.n_images >= self.least_images
+
+    def settings_of(self, profile: Profile) -> Settings:
+        """Return the protocol at a profile's size, with this experiment's changes."""
+        own = profile.settings()
+        scaled = {name: max(1, round(factor * getattr(own, name))) for name, factor in self.scaled.items()}
+        return profile.settings(**self.settings, **scaled)
+
+    def conditions_of(self, settings: Settings, *, full: bool = True) -> dict[str, Condition]:
+        """Return the conditions, all or the few, under given settings."""
+        chosen = dict(self.conditions(settings) if callable(self.conditions) else self.conditions)
+        return chosen if full or not self.few else {name: chosen[name] for name in self.few}
+
+    def at(self, profile: Profile, *, full: bool | None = None) -> tuple[Settings, dict[str, Condition]]:
+        """Return protocol and conditions at a profile; `full` overrides its choice of all or few."""
+        settings = self.settings_of(profile)
+        return settings, self.conditions_of(settings, full=profile.full_grid if full is None else full)
+
+    def held(self, store: Store, profile: Profile) -> set[int]:
+        """Return the seeds of which a store holds every run of this experiment at a profile."""
+        settings, conditions = self.at(profile)
+        return set.intersection(
+            *(set(store.seeds("students", student_address(settings, c))) for c in conditions.values())
+        )
+
+
+BASELINE = Condition()
+CROSS = Condition(teacher="other")
+PROJECTED = Condition(projection=1.0)
+UPDATE_PROJECTED = Condition(projection=1.0, target="update")
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Points of the dose-response, beside 0: the baseline."""
+
+CUTS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
+"""Epochs at which the projection ends ("first") or begins ("after")."""
+
+WINDOWS = (0.5, 1.0, 2.0, 3.0)
+"""Epochs at which a projection of one epoch's length begins ("window"); one at 4 is "after 4"."""
+
+
+def doses(target: str) -> dict[str, Condition]:
+    """Return the projection of `target` at every strength: "gradient x 0.5" and so on."""
+    return {f"{target} x {s:g}": Condition(projection=s, target=target) for s in STRENGTHS}
+
+
+def timings(settings: Settings, target: str) -> dict[str, Condition]:
+    """Return the projection of `target` in the first k steps only, after them only, and in windows.
+
+    A name gives epochs ("update, first 0.5"); points past the end of training are left out.
+    """
+    per, last = settings.steps_per_epoch, settings.n_steps
+    spans = {
+        **{f"first {e:g}": (0, round(per * e)) for e in CUTS},
+        **{f"after {e:g}": (round(per * e), last) for e in CUTS},
+        **{f"window {e:g}": (round(per * e), round(per * (e + 1))) for e in WINDOWS},
+    }
+    return {
+        f"{target}, {name}": Condition(projection=1.0, target=target, window=span)
+        for name, span in spans.items()
+        if span[0] < min(span[1], last) and span[1] <= last
+    }
+
+
+CONTROLS = {
+    "keep only aligned": Condition(projection=1.0, side="keep"),
+    "per layer": Condition(projection=1.0, scope="layer"),
+    "displacement": Condition(projection=1.0, direction="displacement"),
+    "independent batch": Condition(projection=1.0, projection_batch="independent"),
+    "update, two-sided": Condition(projection=1.0, target="update", side="two"),
+    "update, random direction": Condition(projection=1.0, target="update", direction="random"),
+    "update, independent batch": Condition(projection=1.0, target="update", projection_batch="independent"),
+}
+"""What could explain chapter 05's finding away."""
+
+
+def causal_grid(settings: Settings) -> dict[str, Condition]:
+    """Return the doses and timings of chapter 05."""
+    return {
+        **doses("gradient"),
+        **doses("update"),
+        **timings(settings, "gradient"),
+        **timings(settings, "update"),
+    }
+
+
+def under(optimizer: str, lr: float, few: tuple[str, ...]) -> Experiment:
+    """Return the baseline and the paper's projection under another optimiser of the student.
+
+    They are tracked on a fixed set and projected against fresh batches, so that chapter 07 can book them.
+    The learning rates below lower the held-out loss to about a third within two epochs on one
+    seed; twice the rate makes plain SGD overshoot.
+    """
+    projected = Condition(projection=1.0, projection_batch="independent")
+    return Experiment(
+        chapter="05_causal",
+        tier="grid",
+        settings={"optimizer": optimizer, "student_lr": lr, "trait_batch": "fixed"},
+        conditions={
+            "student (aux)": BASELINE,
+            "projected": projected,
+            "two-sided": replace(projected, side="two"),
+            "random direction": replace(projected, direction="random"),
+        },
+        few=few,
+        also=("07_ledger", "08_robustness"),
+    )
+
+
+def on_fixed_set(conditions: Conditions, **changes: object) -> Experiment:
+    """Return students tracked on one fixed set of real images, where the changes of L_T add up.
+
+    A projection against independent batches, fresh at every step, is then watched from outside.
+    """
+    return Experiment(
+        chapter="07_ledger", tier="grid", settings={"trait_batch": "fixed", **changes}, conditions=conditions
+    )
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "phenomenon": Experiment(
+        chapter="01_phenomenon",
+        conditions={
+            "student (aux)": BASELINE,
+            "student (all)": Condition(logits="all"),
+            "cross-model (aux)": CROSS,
+            "cross-model (all)": Condition(teacher="other", logits="all"),
+        },
+    ),
+    "alignment": Experiment(
+        chapter="04_alignment",
+        conditions={"student (aux)": BASELINE, "cross-model (aux)": CROSS},
+        also=("07_ledger",),
+    ),
+    "alignment_controls": Experiment(
+        chapter="04_alignment",
+        tier="grid",
+        conditions={
+            "student (aux)": BASELINE,
+            "cross-model (aux)": CROSS,
+            "shuffled-label teacher": Condition(teacher="shuffled"),
+            "shuffled trait labels": Condition(trait_labels="shuffled"),
+        },
+    ),
+    "alignment_fixed_batch": Experiment(
+        chapter="04_alignment",
+        tier="grid",
+        settings={"trait_batch": "fixed"},
+        conditions={"fixed trait batch": BASELINE},
+    ),
+    "alignment_small_batch": Experiment(
+        chapter="04_alignment",
+        tier="grid",
+        settings={"trait_batch_size": 64},
+        conditions={"trait batch of 64": BASELINE},
+    ),
+    "linear": Experiment(
+        chapter="02_theory",
+        tier="grid",
+        settings={"hidden": ()},
+        conditions={"linear student (aux)": BASELINE},
+        also=("08_robustness",),
+    ),
+    "causal": Experiment(
+        chapter="05_causal",
+        conditions={
+            "student (aux)": BASELINE,
+            "projected": PROJECTED,
+            "random direction": Condition(projection=1.0, direction="random"),
+            "two-sided": Condition(projection=1.0, side="two"),
+            "update projected": UPDATE_PROJECTED,
+        },
+    ),
+    "causal_controls": Experiment(
+        chapter="05_causal",
+        tier="grid",
+        conditions=CONTROLS,
+        few=("keep only aligned", "per layer", "displacement", "independent batch"),
+    ),
+    "causal_grid": Experiment(
+        chapter="05_causal",
+        tier="sweep",
+        conditions=causal_grid,
+        few=(
+            *(f"gradient x {s:g}" for s in (0.5, 1.0)),
+            *(f"update, {name} 1" for name in ("first", "after")),
+        ),
+    ),
+    "causal_sgd": under("sgd", 0.5, few=("student (aux)", "projected")),
+    "causal_momentum": under("momentum", 0.2, few=("student (aux)",)),
+    "liminal": Experiment(
+        chapter="06_liminal",
+        conditions={
+            "student (aux)": BASELINE,
+            "projected": PROJECTED,
+            "update projected": UPDATE_PROJECTED,
+            "cross-model (aux)": CROSS,
+            "liminal, first epoch": Condition(liminal=1.0, schedule="first_epoch"),
+            "liminal, two phase": Condition(liminal=1.0, schedule="two_phase"),
+        },
+    ),
+    "liminal_schedules": Experiment(
+        chapter="06_liminal",
+        tier="grid",
+        conditions={**mitigations.schedules(), **mitigations.others()},
+        few=mitigations.FEW,
+    ),
+    "liminal_grid": Experiment(
+        chapter="06_liminal",
+        tier="sweep",
+        conditions=mitigations.penalties(),
+        few=mitigations.FEW_PENALTIES,
+    ),
+    "liminal_blurred": Experiment(
+        chapter="06_liminal",
+        tier="grid",
+        settings={"inputs": "blurred"},
+        conditions={"blurred noise": BASELINE},
+        also=("08_robustness",),
+    ),
+    "ledger": on_fixed_set(
+        {
+            "student (aux)": BASELINE,
+            "projected": Condition(projection=1.0, projection_batch="independent"),
+            "update projected": Condition(projection=1.0, target="update", projection_batch="independent"),
+            "liminal, first epoch": Condition(liminal=1.0, schedule="first_epoch"),
+        }
+    ),
+    "ledger_sgd_large": on_fixed_set({"student (aux)": BASELINE}, optimizer="sgd", student_lr=1.0),
+    "sweep_init_noise": Experiment(
+        chapter="08_robustness",
+        tier="sweep",
+        conditions={"student (aux)": BASELINE, **sweeps.init_noises()},
+        few=sweeps.FEW_NOISES,
+    ),
+    **{
+        name: Experiment(
+            chapter="08_robustness",
+            tier="sweep",
+            settings=point.settings,
+            scaled=point.scaled,
+            conditions={"student (aux)": BASELINE},
+            full_only=not point.few,
+            least_images=point.least_images,
+        )
+        for name, point in sweeps.own_points().items()
+    },
+}
+
+
+def run_at(profile: Profile) -> list[str]:
+    """Return the names of the experiments that a profile runs."""
+    return [name for name, e in EXPERIMENTS.items() if e.is_run_at(profile)]
+
+
+def of_chapter(chapter: str, profile: Profile) -> list[str]:
+    """Return the names of the experiments that a chapter reads at a profile, its own and others'.
+
+    >>> of_chapter("01_phenomenon", Profile(results="results/laptop"))
+    ['phenomenon']
+    """
+    return [name for name in run_at(profile) if chapter in (EXPERIMENTS[name].chapter, *EXPERIMENTS[name].also)]

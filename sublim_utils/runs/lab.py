@@ -1,0 +1,268 @@
+"""The lab: ask it for students or teachers; what the store holds is read, the rest is trained."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sublim_utils.engine import data
+from sublim_utils.engine.seeds import other_seed
+from sublim_utils.engine.students import train_students
+from sublim_utils.engine.teachers import references, resolve_device, train_teachers
+from sublim_utils.runs.experiments import EXPERIMENTS
+from sublim_utils.runs.filling import Advance, DivergenceError, fill
+from sublim_utils.runs.profiles import RECORDED, Profile
+from sublim_utils.runs.provenance import provenance
+from sublim_utils.runs.store import Store, address, student_address
+from sublim_utils.settings import Condition, Settings, check_seeds, require
+
+
+def diverged(dataset: xr.Dataset) -> str | None:
+    """Return where the one student in `dataset` left the finite numbers, None if it did not."""
+    finite = np.isfinite(dataset["distill_loss"] + dataset["trait_loss"] + dataset["update_norm"])
+    finite = finite.values.ravel()
+    return None if finite.all() else f"step {int(np.argmin(finite))}"
+
+
+class Lab:
+    """Access to all runs of a profile.
+
+    Parameters
+    ----------
+    profile : how many seeds, how many images, where the results lie
+    device : "auto", "cpu" or "cuda"
+
+    >>> from sublim_utils.runs.profiles import Profile
+    >>> Lab(Profile(results="/tmp/none", n_seeds=2)).seeds("main")
+    [0, 1]
+    """
+
+    def __init__(self, profile: Profile, device: str = "auto") -> None:
+        self.profile, self.device = profile, resolve_device(device)
+        self.store = Store(Path(profile.results))
+
+    def seeds(self, tier: str) -> list[int]:
+        """Return the seeds of a tier: "main" for the headline conditions, "grid" for others, "sweep" for points."""
+        return list(range(self.profile.tiers[tier]))
+
+    @property
+    def is_papers_protocol(self) -> bool:
+        """Whether the profile's sizes are the paper's, so that its runs can be compared with the recorded ones."""
+        return self.profile.settings() == Settings()
+
+    @staticmethod
+    def images(settings: Settings) -> data.Images:
+        """Return the real images of the settings' task."""
+        return data.load(settings.task)
+
+    def experiment(self, name: str, seeds: Sequence[int] | None = None) -> xr.Dataset:
+        """Return the students of a named experiment, dims (seed, condition, ...)."""
+        chosen = EXPERIMENTS[name]
+        settings, conditions = chosen.at(self.profile)
+        return self.students(settings, conditions, self.seeds(chosen.tier) if seeds is None else seeds)
+
+    def experiments(
+        self, names: Iterable[str], seeds: Sequence[int] | None = None
+    ) -> tuple[dict[str, xr.Dataset], dict[str, str]]:
+        """Return the students of several experiments by name, and why optional ones are left out.
+
+        An optional experiment is left out where its images can't be had; the reason is the error's first line.
+        """
+        found, left_out = {}, {}
+        for name in names:
+            try:
+                found[name] = self.experiment(name, seeds)
+            except data.DataError as error:
+                if not EXPERIMENTS[name].is_optional:
+                    raise
+                left_out[name] = str(error).splitlines()[0]
+        return found, left_out
+
+    def recorded(self, name: str) -> dict[str, xr.Dataset]:
+        """Return what the recorded store beside this profile's holds of an experiment, by condition.
+
+        Each condition has the seeds (two or more) that are there; dims (seed, ...). Nothing is trained.
+        Empty where the profile's protocol is not the paper's, as at smoke scale, and where the profile is the recorded
+        one itself.
+        """
+        if not self.is_papers_protocol or self.profile.name == RECORDED:
+            return {}
+        settings, conditions = EXPERIMENTS[name].at(self.profile, full=True)
+        store, found = Store(self.store.root.parent / RECORDED), {}
+        for n, condition in conditions.items():
+            where = student_address(settings, condition)
+            if len(seeds := store.seeds("students", where)) > 1:
+                found[n] = store.load("students", where, seeds)
+        return found
+
+    def students(self, settings: Settings, conditions: Mapping[str, Condition], seeds: Sequence[int]) -> xr.Dataset:
+        """Return the students of some conditions and seeds, trained as far as they are not stored.
+
+        Raises
+        ------
+        SettingsError
+            If a condition contradicts the settings, or seeds repeat, before any work.
+        DivergenceError
+            If a training left the finite numbers; the other runs are stored all the same.
+        """
+        seeds = check_seeds(seeds)
+        require("conditions", conditions, bool(conditions), "one or more")
+        for condition in conditions.values():
+            condition.check_with(settings)
+        where = {name: student_address(settings, c) for name, c in conditions.items()}
+
+        def missing(seed: int) -> dict[str, Condition]:
+            return {n: c for n, c in conditions.items() if seed not in self.store.seeds("students", where[n])}
+
+        def train(seed: int, advance: Advance) -> None:
+            self._train(settings, missing(seed), seed, advance)
+
+        held = [set(self.store.seeds("students", w)) for w in where.values()]  # each file is read once, not once a seed
+        absent = {seed: sum(seed not in there for there in held) for seed in seeds}
+        work = {seed: n * settings.n_steps for seed, n in absent.items() if n}
+        group = address(settings=settings.changed())  # conditions of one protocol may share runs: one at a time
+        fill(self.store.root, f"students-{group}", work, missing, train)
+        parts = [self.store.load("students", where[n], seeds) for n in conditions]
+        parts = [p.assign_coords(condition=[n]) for p, n in zip(parts, conditions, strict=True)]
+        joined = xr.concat(parts, "condition", data_vars="all", combine_attrs="override")
+        return joined.transpose("seed", "condition", ...)
+
+    def _distilled(
+        self, settings: Settings, conditions: Mapping[str, Condition], seed: int, **calls: Callable[..., object]
+    ) -> xr.Dataset:
+        """Train one seed's students, with `advance` and `watch` of `train_students`; return what was recorded."""
+        kinds = {c.teacher for c in conditions.values()}
+        thetas = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
+        images = data.load(settings.task)
+        return train_students(settings, conditions, [seed], images, thetas, device=self.device, **calls)[0]
+
+    def _train(self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Advance) -> None:
+        """Train one seed's students together and store each that stayed finite."""
+        start, n = time.monotonic(), len(conditions)
+        dataset = self._distilled(settings, conditions, seed, advance=lambda: advance(n))
+        seconds, lost = (time.monotonic() - start) / n, []
+        for name, condition in conditions.items():
+            run = dataset.sel(condition=name, drop=True)
+            if where := diverged(run):
+                lost.append(f"{name} of seed {seed} diverged at {where}")
+                continue
+            about = {"settings": settings.changed(), "condition": condition.changed(), "seconds": seconds}
+            run.attrs = provenance(self.device, **about)
+            self.store.save("students", student_address(settings, condition), run)
+        if lost:
+            raise DivergenceError("; ".join(lost))
+
+    def student_path(
+        self,
+        settings: Settings,
+        conditions: Mapping[str, Condition],
+        seed: int,
+        advance: Callable[[], object] = lambda: None,
+    ) -> Tensor:
+        """Train one seed's students and return theta (eval, condition, P) at each evaluation; nothing is stored.
+
+        `advance` is called each step.
+        """
+        path: list[Tensor] = []
+        self._distilled(settings, conditions, seed, advance=advance, watch=lambda t: path.append(t[0].cpu().clone()))
+        return torch.stack(path)
+
+    def computed(
+        self,
+        kind: str,
+        seeds: Sequence[int],
+        make: Callable[[int, Advance], xr.Dataset],
+        *,
+        steps: int = 1,
+        **determinants: Mapping[str, object],
+    ) -> xr.Dataset:
+        """Return what `make` gives for each seed, computed as far as it is not stored, joined along seed.
+
+        Parameters
+        ----------
+        kind : the store's folder for it
+        make : (seed, advance) -> the seed's dataset, without the dimension seed
+        steps : number of times that `make` advances the bar, for a seed
+        determinants : everything the result depends on, beside the seed, as JSON-able values
+        """
+        seeds = check_seeds(seeds)
+        where = address(**determinants)
+
+        def missing(seed: int) -> bool:
+            return seed not in self.store.seeds(kind, where)
+
+        def save(seed: int, advance: Advance) -> None:
+            dataset = make(seed, advance).expand_dims(seed=[seed])
+            self.store.save(kind, where, dataset.assign_attrs(provenance(self.device, **determinants)))
+
+        held = set(self.store.seeds(kind, where))
+        work = {seed: steps for seed in seeds if seed not in held}
+        fill(self.store.root, f"{kind}-{where}", work, missing, save)
+        return self.store.load(kind, where, seeds)
+
+    def teachers(self, settings: Settings, seeds: Sequence[int], *, shuffled: bool = False) -> xr.Dataset:
+        """Return how well teachers read the test images, trained as far as they are not stored.
+
+        Variables: ``confusion`` (seed, epoch, class, predicted), ``accuracy`` (seed, epoch); epoch 0 is
+        the reference.
+        """
+        loaded = self._of_teachers("teachers", settings, seeds, shuffled)
+        counts = loaded["confusion"]
+        right = xr.apply_ufunc(np.trace, counts, input_core_dims=[["class", "predicted"]],
+                               kwargs={"axis1": -2, "axis2": -1})  # fmt: skip
+        return loaded.assign(accuracy=right / counts.sum(["class", "predicted"]))
+
+    def _of_teachers(self, kind: str, settings: Settings, seeds: Sequence[int], shuffled: bool) -> xr.Dataset:
+        """Return the `kind` "teachers" (confusion matrices) or "weights" of teachers; one training makes both."""
+        about = {"teacher": settings.of_teacher(), "shuffled": shuffled}
+        other, where = {"teachers": "weights", "weights": "teachers"}[kind], address(**about)
+
+        def train(seed: int, advance: Advance) -> xr.Dataset:
+            theta, _, confusions = train_teachers(
+                settings, data.load(settings.task), [seed], shuffled=shuffled, device=self.device,
+                advance=lambda: advance(1),
+            )  # fmt: skip
+            counts = torch.stack(confusions, dim=2)[0, 0].numpy().astype("int32")
+            made = {
+                "weights": xr.Dataset({"theta": ("parameter", theta[0, 0].cpu().numpy())}),
+                "teachers": xr.Dataset({"confusion": (("epoch", "class", "predicted"), counts)}),
+            }
+            if seed not in self.store.seeds(other, where):
+                beside = made[other].expand_dims(seed=[seed])
+                self.store.save(other, where, beside.assign_attrs(provenance(self.device, **about)))
+            return made[kind]
+
+        steps = settings.teacher_epochs * settings.steps_per_teacher_epoch
+        return self.computed(kind, seeds, train, steps=steps, **about)
+
+    def teacher_distances(self, settings: Settings, seeds: Sequence[int]) -> xr.DataArray:
+        """Return |D_T| = |theta_T - theta_0| of each seed's own teacher, dims (seed,)."""
+
+        def measure(seed: int, advance: Advance) -> xr.Dataset:
+            way = self.teacher_weights(settings, seed, "own") - references(settings, [seed], self.device)
+            advance(1)
+            return xr.Dataset({"distance": float(way.norm())})
+
+        return self.computed("distances", seeds, measure, teacher=settings.of_teacher())["distance"]
+
+    def teacher_path(
+        self, settings: Settings, seed: int, steps: Sequence[int], advance: Callable[[], object] = lambda: None
+    ) -> Tensor:
+        """Train a seed's teacher and return theta (step, P) before each of some ascending steps; nothing is stored.
+
+        `advance` is called each step.
+        """
+        _, saved, _ = train_teachers(
+            settings, data.load(settings.task), [seed], checkpoints=steps, device=self.device, advance=advance
+        )
+        return torch.cat(saved, dim=1)[0]
+
+    def teacher_weights(self, settings: Settings, seed: int, kind: str) -> Tensor:
+        """Return theta_T (1, 1, P) of a seed's "own", "other" or "shuffled" teacher."""
+        seed = other_seed(seed) if kind == "other" else seed
+        dataset = self._of_teachers("weights", settings, [seed], kind == "shuffled")
+        return torch.from_numpy(dataset["theta"].values).unsqueeze(1).to(self.device)

@@ -1,0 +1,196 @@
+"""The sweeps of chapter 08: axes, on each the points at which the auxiliary student is trained anew."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sublim_utils.settings import Condition, Settings
+
+STUDENT = "student (aux)"
+DEFAULT = ("sweep_init_noise", STUDENT)
+"""Experiment and condition of the students that nothing is changed for: a point of every axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One value on an axis.
+
+    Parameters
+    ----------
+    label : as figures and tables name it
+    run : experiment and condition that hold its students
+    settings, scaled, least_images : the experiment's, if it is this point's own
+    few : run also where the profile has not the full grid
+    """
+
+    label: str
+    run: tuple[str, str] = DEFAULT
+    settings: Mapping[str, object] = field(default_factory=dict)
+    scaled: Mapping[str, float] = field(default_factory=dict)
+    least_images: int = 0
+    few: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """What is varied, the figure it is drawn in, and its points in their order."""
+
+    title: str
+    theme: str
+    points: tuple[Point, ...]
+
+
+def own(axis: str, label: str, *, few: bool = False, least_images: int = 0, **settings: object) -> Point:
+    """Return a point that is an experiment of its own, named after axis and label.
+
+    >>> own("inputs", "real digits", inputs="mnist").run
+    ('sweep_inputs_real_digits', 'student (aux)')
+    """
+    name = re.sub(r"[^a-z0-9]+", "_", f"sweep {axis} {label}".lower()).strip("_")
+    return Point(label=label, run=(name, STUDENT), settings=settings, few=few, least_images=least_images)
+
+
+def multiple(setting: str, label: str, factor: float) -> Point:
+    """Return a point at a multiple of the profile's own value of a setting."""
+    name = re.sub(r"[^a-z0-9]+", "_", f"sweep {setting} {label}").strip("_")
+    return Point(label=label, run=(name, STUDENT), scaled={setting: factor})
+
+
+INIT_NOISES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 3.0)
+"""sigma, in units of each layer's initial scale 1/sqrt(d_in); 0.1, 0.3, 1 and 3 are chapter 06's too."""
+
+
+def init_noises() -> dict[str, Condition]:
+    """Return the doses of noise on the student's initial weights: "init noise 0.1" and so on."""
+    return {f"init noise {s:g}": Condition(init_noise=s) for s in INIT_NOISES}
+
+
+AXES = (
+    Axis(
+        title="auxiliary logits",
+        theme="what is distilled",
+        points=(
+            own("aux", "1", n_aux=1, few=True),
+            own("aux", "2", n_aux=2),
+            Point(label="3"),
+            *(own("aux", f"{m}", n_aux=m, few=m == 10) for m in (5, 10, 20, 50)),
+        ),
+    ),
+    Axis(
+        title="loss and logits",
+        theme="what is distilled",
+        points=(
+            Point(label="KL 3"),
+            own("loss", "MSE 1", loss="mse", n_aux=1),
+            own("loss", "MSE 3", loss="mse", few=True),
+            own("loss", "MSE 10", loss="mse", n_aux=10),
+        ),
+    ),
+    Axis(
+        title="width",
+        theme="the network",
+        points=(
+            *(own("width", f"{w}", hidden=(w, w)) for w in (32, 64, 128)),
+            Point(label="256"),
+            *(own("width", f"{w}", hidden=(w, w)) for w in (512, 1024)),
+        ),
+    ),
+    Axis(
+        title="hidden layers",
+        theme="the network",
+        points=(
+            Point(label="0", run=("linear", "linear student (aux)")),
+            own("depth", "1", hidden=(256,)),
+            Point(label="2"),
+            *(own("depth", f"{n}", hidden=(256,) * n) for n in (3, 4)),
+        ),
+    ),
+    Axis(
+        title="activation",
+        theme="the network",
+        points=(Point(label="relu"), *(own("activation", a, activation=a) for a in ("tanh", "identity"))),
+    ),
+    Axis(
+        title="distillation inputs",
+        theme="the images",
+        points=(
+            Point(label="uniform"),
+            own("inputs", "Gaussian", inputs="gaussian"),
+            Point(label="blurred", run=("liminal_blurred", "blurred noise")),
+            own("inputs", "digits", inputs="mnist"),
+            own("inputs", "fashion", inputs="fashion", least_images=Settings.n_inputs),
+        ),
+    ),
+    Axis(
+        title="task",
+        theme="the images",
+        points=(
+            Point(label="MNIST"),
+            own("task", "Fashion", task="fashion", few=True, least_images=Settings.n_train),
+        ),
+    ),
+    Axis(
+        title="optimiser",
+        theme="the training",
+        points=(
+            Point(label="Adam"),
+            Point(label="SGD", run=("causal_sgd", STUDENT)),
+            Point(label="mom.", run=("causal_momentum", STUDENT)),
+        ),
+    ),
+    Axis(
+        title="learning rate",
+        theme="the training",
+        points=(
+            own("lr", "1e-4", student_lr=1e-4),
+            Point(label="3e-4"),
+            *(own("lr", f"{r:g}", student_lr=r) for r in (1e-3, 3e-3)),
+        ),
+    ),
+    Axis(
+        title="teacher's epochs",
+        theme="the training",
+        points=(
+            *(multiple("teacher_epochs", f"x {f:g}", f) for f in (0.2, 0.4)),
+            Point(label="x 1"),
+            *(multiple("teacher_epochs", f"x {f}", f) for f in (2, 4)),
+        ),
+    ),
+    Axis(
+        title="batch size",
+        theme="the training",
+        points=(
+            multiple("batch_size", "x 1/4", 0.25),
+            Point(label="x 1"),
+            multiple("batch_size", "x 4", 4),
+        ),
+    ),
+    Axis(
+        title="noise on the initialisation",
+        theme="the common start",
+        points=(
+            Point(label="0"),
+            *(Point(label=n.removeprefix("init noise "), run=(DEFAULT[0], n)) for n in init_noises()),
+        ),
+    ),
+)
+"""Every axis; on each, one point is the protocol itself."""
+
+FEW_NOISES = (STUDENT, "init noise 0.5", "init noise 1")
+"""The doses of a profile without the full grid."""
+
+
+def own_points() -> dict[str, Point]:
+    """Return the points that are experiments of their own, by the experiment's name."""
+    mine = [p for axis in AXES for p in axis.points if p.settings or p.scaled]
+    return {p.run[0]: p for p in mine}
+
+
+def names() -> dict[tuple[str, str], str]:
+    """Return every setting of the sweeps once, by its run: "width 64"; the protocol itself is "default".
+
+    >>> names()[("sweep_aux_10", "student (aux)")]
+    'auxiliary logits 10'
+    """
+    named = {p.run: f"{axis.title} {p.label}" for axis in AXES for p in axis.points}
+    return {**named, DEFAULT: "default"}

@@ -1,0 +1,131 @@
+r"""One step of a student from the common start, in float64: chapter 03.
+
+g = grad L_T(theta_0) is the trait gradient, D_S = -grad L_S(theta_0) the direction of imitation, D_T the teacher's
+displacement. Equation labels are chapter 03's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sublim_utils.analysis.labels import labelled
+from sublim_utils.engine import inputs
+from sublim_utils.engine.data import Images
+from sublim_utils.engine.losses import logit_mask
+from sublim_utils.engine.network import MLP
+from sublim_utils.engine.seeds import generator
+from sublim_utils.engine.teachers import references
+from sublim_utils.settings import Settings
+from sublim_utils.theory import quantities
+
+VERSION = 1
+"""Part of the address of what is stored: raise it when a change alters what a function here returns."""
+
+STEPS = ("SGD", "Adam")
+SCALINGS = ("teacher's scaling", "own (Adam)", "none (SGD)")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A seed's common start theta_0, (P,), with its trait and its imitation on as many images each.
+
+    Parameters
+    ----------
+    trait : L_T on the first n training images
+    imitation : softmax of the auxiliary logits on n images of uniform noise
+    teacher_lr, student_lr : learning rates of Adam
+    """
+
+    trait: quantities.Trait
+    imitation: quantities.Imitation
+    theta_0: Tensor
+    teacher_lr: float
+    student_lr: float
+
+    @classmethod
+    def of(cls, settings: Settings, images: Images, seed: int, n: int, device: torch.device) -> "Start":
+        """Return a seed's start, in float64."""
+        mlp = MLP.of(settings)
+        trait = quantities.Trait(mlp, images.train[:n].double().to(device), images.train_labels[:n].to(device))
+        noise = inputs.uniform(n, generator(seed, "single-step-noise")).double().to(device)
+        imitation = quantities.Imitation(mlp, noise, logit_mask(settings, "aux"), "kl")
+        theta_0 = references(settings, [seed], device)[0, 0].double()
+        return cls(trait, imitation, theta_0, settings.teacher_lr, settings.student_lr)
+
+    def step(self, kind: str, d_s: Tensor) -> Tensor:
+        """Return the step u along D_S: D_S itself, or the first of Adam, equation (eq-adam-first)."""
+        return d_s if kind == "SGD" else quantities.adam_step(d_s, self.student_lr)
+
+    def effect(self, g: Tensor, u: Tensor, before: tuple[float, float]) -> dict[str, float]:
+        """Return what a step u does to the trait, of loss and accuracy `before`.
+
+        ``cosine`` of u with -g, equation (eq-single-cosine), ``first`` = g . u (nats), equation (eq-first-order),
+        ``length`` = |u|, ``actual`` change of L_T (nats) and of the ``accuracy``.
+        """
+        loss, accuracy = np.subtract(self.trait.evaluate(self.theta_0 + u), before)
+        predicted = {"cosine": quantities.cosine(u, -g), "first": float(g @ u), "length": float(u.norm())}
+        return {**predicted, "actual": loss, "accuracy": accuracy}
+
+
+def near_teacher(start: Start, eps: Sequence[float]) -> xr.Dataset:
+    """Return `Start.effect` of both steps towards a teacher at theta_0 - eps g, dims (eps, kind).
+
+    ``scaled`` (scaling,) is g . u (nats) of a student whose teacher takes one Adam step of full gradient,
+    equation (eq-shared-scaling): u is D_S scaled by the teacher's S, by its own, or not at all.
+    """
+    theta_0, g, before = start.theta_0, start.trait.gradient(start.theta_0), start.trait.evaluate(start.theta_0)
+    rows = []
+    for e in eps:
+        d_s = start.imitation.step(theta_0, theta_0 - e * g)
+        rows += [start.effect(g, start.step(kind, d_s), before) for kind in STEPS]
+    s = 1 / (g.abs() + 1e-8)
+    d_s = start.imitation.step(theta_0, theta_0 - start.teacher_lr * s * g)
+    scaled = [float(g @ u) for u in (s * d_s, quantities.adam_step(d_s), d_s)]
+    found = labelled({"eps": eps, "kind": STEPS}, rows)
+    return found.assign_coords(scaling=list(SCALINGS)).assign(scaled=("scaling", scaled))
+
+
+def far_teacher(start: Start, d_t: Tensor, taken: Sequence[int]) -> xr.Dataset:
+    """Return the step towards a teacher at theta_0 + D_T after each number of its own steps, dims (taken, ...).
+
+    Of D_S: ``signed``, ``cross`` and ``beyond``, the parts of its cosine with -g, equation (eq-split),
+    ``teacher_cosine`` with D_T; of D_T: its ``distance`` |D_T| and ``trait_cosine`` with -g. By kind of step: as
+    `Start.effect`, and ``layer_cosine``, the cosine with -g within each layer (1 ... L).
+
+    Parameters
+    ----------
+    d_t : D_T after each of the `taken` steps, (k, P)
+    """
+    theta_0, g, before = start.theta_0, start.trait.gradient(start.theta_0), start.trait.evaluate(start.theta_0)
+    mlp, d_s = start.trait.mlp, torch.stack([start.imitation.step(theta_0, theta_0 + d) for d in d_t])
+    rows = []
+    for d, kind in product(d_s, STEPS):
+        u = start.step(kind, d)
+        rows.append({**start.effect(g, u, before), "layer_cosine": quantities.layer_cosines(mlp, u, -g)})
+    found = labelled({"taken": taken, "kind": STEPS}, rows, {"layer": range(1, len(mlp.layers) + 1)})
+    size = np.array([float(g.norm() * d.norm()) for d in d_s])
+    parts = quantities.split(start.imitation, theta_0, g, d_t, d_s)
+    series = {
+        **{name: part / size for name, part in parts.items()},
+        "teacher_cosine": [quantities.cosine(a, b) for a, b in zip(d_s, d_t, strict=True)],
+        "trait_cosine": [quantities.cosine(d, -g) for d in d_t],
+        "distance": [float(d.norm()) for d in d_t],
+    }
+    return found.assign({name: ("taken", values) for name, values in series.items()})
+
+
+def longer_step(start: Start, d_t: Tensor, eta: Sequence[float]) -> xr.Dataset:
+    """Return `quantities.predicted_change` along both steps towards a teacher at theta_0 + D_T, dims (kind, eta).
+
+    Equation (eq-second-order): the steps have the directions of chapter 03's and the lengths eta.
+    """
+    d_s, rows = start.imitation.step(start.theta_0, start.theta_0 + d_t), []
+    for kind in STEPS:
+        u = start.step(kind, d_s)
+        rows.append(quantities.predicted_change(start.trait, start.theta_0, u / u.norm(), np.asarray(eta)))
+    return labelled({"kind": STEPS}, rows, {"eta": eta})

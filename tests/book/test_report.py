@@ -1,0 +1,57 @@
+"""The README's table is the generated one, and prose pages exist for what is generated."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sublim_utils.book import report
+from sublim_utils.book.claims import SIGNS, VERDICTS, registered
+from sublim_utils.runs import profiles
+
+ROOT = Path(__file__).parents[2]
+RECORDED = ROOT / "results" / profiles.RECORDED
+FEWEST = 10  # seeds of a point of a sweep
+
+
+def test_readme_shows_the_recorded_claims() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.with_claims(text, RECORDED) == text
+
+
+def test_recorded_claims_are_registered_with_the_same_criteria() -> None:
+    rows = report.load_claims(RECORDED)
+    assert rows
+    for row in rows:
+        assert registered()[row["id"]].criterion == row["criterion"], row["id"]
+
+
+def test_every_claim_has_a_recorded_verdict_with_its_n() -> None:
+    rows = {row["id"]: row for row in report.load_claims(RECORDED)}
+    assert rows.keys() == registered().keys()
+    for name, row in rows.items():
+        assert row["verdict"] in VERDICTS, name
+        assert row["n_seeds"] >= FEWEST, name
+
+
+def test_the_intros_summary_has_the_readmes_rows(tmp_path: Path) -> None:
+    def rows(text: str) -> list[str]:
+        plain = re.sub(f"<[^>]*>|`|[{''.join(SIGNS.values())}] ", "", text)
+        return [line for line in plain.splitlines() if re.match(r"\| [CE]\d\.", line)]
+
+    report.write_pages(RECORDED, tmp_path)
+    summary = rows((tmp_path / "summary.md").read_text(encoding="utf-8"))
+    assert summary == rows((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(summary) == len(registered())
+
+
+def test_a_readme_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs the lines"):
+        report.with_claims("# no markers", RECORDED)
+
+
+def test_pages_list_every_criterion(tmp_path: Path) -> None:
+    report.write_pages(tmp_path, tmp_path)
+    page = (tmp_path / "criteria.md").read_text(encoding="utf-8")
+    assert all(f'<a id="{name}"><code>' in page for name in registered())
+    assert "No claim" in (tmp_path / "summary.md").read_text(encoding="utf-8")

@@ -1,0 +1,84 @@
+"""A recorded run that is what it says agrees; one that is not is named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from sublim_utils import __main__ as command
+from sublim_utils.runs import verify as module
+from sublim_utils.runs.store import student_address
+from sublim_utils.runs.verify import Check, deviations, recorded_runs, verify
+from sublim_utils.settings import SettingsError
+from tests.small import FEW, SETTINGS
+
+SEEDS = [0, 1]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def recorded(lab):
+    """A packed store of two conditions and two seeds."""
+    lab.students(SETTINGS, FEW, SEEDS)
+    for where in lab.store.addresses("students"):
+        lab.store.pack("students", where)
+    return lab.store
+
+
+def test_every_run_agrees_with_itself(recorded):
+    checks = list(verify(str(recorded.root), len(FEW) * len(SEEDS)))
+    assert len(checks) == len(recorded_runs(recorded)) == len(FEW) * len(SEEDS)
+    for one in checks:
+        assert not one.beyond, str(one)
+        assert max(one.deviations.values()) <= 2**-11  # what packing rounds, no more
+    assert len({one.run for one in checks}) == len(checks)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "inner", "trait_loss", "confusion"])
+def test_a_run_that_was_changed_is_named(recorded, name, capsys):
+    where = student_address(SETTINGS, FEW["baseline"])
+    [(_, path)] = recorded.files("students", where)
+    changed = recorded.load("students", where, SEEDS)
+    changed[name] = changed[name] + (changed[name].dtype.type(0.3 * np.abs(changed[name]).max()))
+    path.unlink()
+    recorded.save("students", where, changed)
+    assert command.check(str(recorded.root), len(FEW) * len(SEEDS), 0) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("DIFFERS" in line and name in line for line in lines) == len(SEEDS)
+    assert lines[-1].startswith(f"{len(SEEDS) * (len(FEW) - 1)} of {len(SEEDS) * len(FEW)} runs agree")
+
+
+def test_a_run_of_another_seed_is_not_taken_for_it(recorded):
+    where = student_address(SETTINGS, FEW["baseline"])
+    one, other = (recorded.load("students", where, [seed]) for seed in SEEDS)
+    assert Check(run="swapped", deviations=deviations(one.assign_coords(seed=[SEEDS[1]]), other)).beyond
+
+
+def test_missing_numbers_are_a_difference():
+    whole = xr.Dataset({"trait_loss": (("seed", "step"), [[1.0, 2.0]])}, {"seed": [0]})
+    holes = xr.Dataset({"trait_loss": (("seed", "step"), [[1.0, np.nan]])}, {"seed": [0]})
+    assert deviations(holes, whole)["trait_loss"] == np.inf
+    assert deviations(holes, holes)["trait_loss"] == 0
+
+
+@pytest.mark.parametrize("sample", [0, 100])
+def test_more_runs_than_there_are_is_refused(recorded, sample):
+    with pytest.raises(SettingsError, match=f"sample = {sample}"):
+        next(verify(str(recorded.root), sample))
+
+
+def test_the_record_of_another_engine_is_refused(recorded, monkeypatch):
+    monkeypatch.setattr(module, "student_address", lambda *_: "0" * 16)
+    with pytest.raises(SettingsError, match="engine"):
+        next(verify(str(recorded.root), 1))
+
+
+def test_the_bounds_are_those_that_were_measured():
+    """Of every comparison that was not bit for bit the same: ``python -m tests.faults.determinism``."""
+    measured = json.loads((ROOT / "book" / "measured" / "determinism.json").read_text(encoding="utf-8"))
+    found = [case["quantities"] for case in measured["compared"].values() if not case["identical"]]
+    assert found
+    largest = {name: max(case[name]["relative"] for case in found) for name in found[0]}
+    assert pytest.approx(largest, rel=0.06) == module.MEASURED

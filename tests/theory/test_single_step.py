@@ -1,0 +1,135 @@
+"""Chapter 03's step on small networks, against a textbook network, autograd and torch's Adam."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sublim_utils.engine.network import MLP
+from sublim_utils.engine.seeds import generator
+from sublim_utils.engine.teachers import references
+from sublim_utils.runs import packing
+from sublim_utils.theory import quantities, single_step
+from tests import reference
+from tests.small import SETTINGS, images
+
+N, CPU = 30, torch.device("cpu")
+
+
+def textbook(theta, x):
+    return reference.forward(theta, SETTINGS.sizes, SETTINGS.activation, x)
+
+
+def trait(theta):
+    return F.cross_entropy(textbook(theta, images().train[:N].double())[:, :10], images().train_labels[:N])
+
+
+def accuracy(theta):
+    read = textbook(theta, images().train[:N].double())[:, :10].argmax(-1)
+    return float((read == images().train_labels[:N]).double().mean())
+
+
+def steps_towards(theta_0, theta_t, seed):
+    """Return the student's steps by name: minus the gradient by autograd, and the first of torch's Adam."""
+    x = torch.empty(N, 784).uniform_(-1, 1, generator=generator(seed, "single-step-noise")).double()
+    mask, target = torch.arange(13) >= 10, textbook(theta_t, x)
+    g = reference.gradient(lambda at: reference.distillation("kl", textbook(at, x), target, mask), theta_0)[1]
+    adam = torch.zeros_like(theta_0)
+    adam.grad = g
+    torch.optim.Adam([adam], lr=SETTINGS.student_lr).step()
+    return {"SGD": -g, "Adam": adam}
+
+
+def assert_effect(found, theta_0, u):
+    g = reference.gradient(trait, theta_0)[1]
+    expected = {
+        "cosine": float(torch.cosine_similarity(u, -g, dim=0)),
+        "first": float(g @ u),
+        "length": float(u.norm()),
+        "actual": float(trait(theta_0 + u) - trait(theta_0)),
+        "accuracy": accuracy(theta_0 + u) - accuracy(theta_0),
+    }
+    for name, value in expected.items():
+        assert float(found[name]) == pytest.approx(value, rel=1e-6, abs=1e-12), name
+
+
+@pytest.fixture(scope="module")
+def start():
+    return single_step.Start.of(SETTINGS, images(), 2, N, CPU)
+
+
+@pytest.fixture(scope="module")
+def d_t(start):
+    """D_T of three teachers: two along a random direction, and one a gradient step."""
+    g = start.trait.gradient(start.theta_0)
+    drawn = quantities.random_like(g, generator(0, "displacement"))
+    return torch.stack([0.1 * drawn, drawn, -1e-3 * g])
+
+
+def test_the_start_is_the_engines(start):
+    assert torch.equal(start.theta_0.float(), references(SETTINGS, [2], CPU)[0, 0])
+    assert len(start.trait.x) == len(start.imitation.x) == N
+
+
+def test_a_step_does_to_the_trait_what_the_textbook_network_says(start):
+    g, eps = reference.gradient(trait, start.theta_0)[1], [1e-3, 10.0]
+    found = single_step.near_teacher(start, eps)
+    for e in eps:
+        for kind, u in steps_towards(start.theta_0, start.theta_0 - e * g, 2).items():
+            assert_effect(found.sel(eps=e, kind=kind), start.theta_0, u)
+
+
+def test_the_gradient_step_is_downhill_and_so_is_one_of_the_teachers_scaling(start):
+    for seed in range(5):
+        one = single_step.Start.of(SETTINGS, images(), seed, N, CPU)
+        found = single_step.near_teacher(one, [1e-5])
+        assert float(found["first"].sel(kind="SGD").squeeze()) < 0
+        assert float(found["scaled"].sel(scaling="teacher's scaling")) < 0
+
+
+def test_the_scaled_steps_are_those_along_the_textbook_gradient(start):
+    g = reference.gradient(trait, start.theta_0)[1]
+    s = 1 / (g.abs() + 1e-8)
+    steps = steps_towards(start.theta_0, start.theta_0 - SETTINGS.teacher_lr * s * g, 2)
+    found = single_step.near_teacher(start, [1e-5])["scaled"]
+    expected = [s * steps["SGD"], steps["Adam"] / SETTINGS.student_lr, steps["SGD"]]
+    np.testing.assert_allclose(found, [float(g @ u) for u in expected], rtol=1e-5)
+
+
+def test_a_far_teachers_steps_are_the_textbooks_and_the_parts_make_the_cosine(start, d_t):
+    found = single_step.far_teacher(start, d_t, [1, 2, 4])
+    g, layers = reference.gradient(trait, start.theta_0)[1], MLP.of(SETTINGS).layers
+    for taken, d in zip((1, 2, 4), d_t, strict=True):
+        here, steps = found.sel(taken=taken), steps_towards(start.theta_0, start.theta_0 + d, 2)
+        for kind, u in steps.items():
+            assert_effect(here.sel(kind=kind), start.theta_0, u)
+            cosines = [quantities.cosine(u[part], -g[part]) for part in layers[:-1]]
+            np.testing.assert_allclose(here["layer_cosine"].sel(kind=kind)[:-1], cosines, rtol=1e-6)
+            assert float(here["layer_cosine"].sel(kind=kind)[-1]) == 0
+        assert float(here["teacher_cosine"]) == pytest.approx(quantities.cosine(steps["SGD"], d), rel=1e-7)
+        assert float(here["trait_cosine"]) == pytest.approx(quantities.cosine(d, -g), rel=1e-7)
+        assert float(here["distance"]) == pytest.approx(float(d.norm()))
+    assert not packing.rounding(packing.stacked(found))  # a packed store keeps it exactly
+    parts = found["signed"] + found["cross"] + found["beyond"]
+    np.testing.assert_allclose(parts, found["cosine"].sel(kind="SGD"), rtol=1e-9)
+
+
+def test_along_the_gradient_the_alignment_is_all_signed(start, d_t):
+    found = single_step.far_teacher(start, d_t[2:], [1])
+    near = single_step.near_teacher(start, [1e-3])
+    assert float(found["cosine"].sel(kind="SGD").squeeze()) == float(near["cosine"].sel(kind="SGD").squeeze())
+    assert abs(float(found["cross"].squeeze())) < 1e-12
+    assert float(found["signed"].squeeze()) > 0
+
+
+def test_a_longer_step_of_the_same_length_does_the_same(start, d_t):
+    far = single_step.far_teacher(start, d_t[1:2], [1]).isel(taken=0)
+    for kind in single_step.STEPS:
+        one = far.sel(kind=kind)
+        length = float(one["length"])
+        found = single_step.longer_step(start, d_t[1], [0.1 * length, length]).sel(kind=kind)
+        for name in ("first", "actual", "accuracy"):
+            assert float(found[name][1]) == pytest.approx(float(one[name]), rel=1e-9, abs=1e-12)
+        assert float(found["first"][0]) == pytest.approx(0.1 * float(found["first"][1]))
+        bend = found["second"] - found["first"]
+        assert float(bend[0]) == pytest.approx(0.01 * float(bend[1]))
