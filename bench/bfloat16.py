@@ -12,10 +12,10 @@ from torch import Tensor
 from bench.clock import alternate, ratios, timed
 from bench.setting import Bench
 from sublim_utils.engine import losses
-from sublim_utils.engine.interventions import dot
 from sublim_utils.engine.network import ACTIVATIONS, MLP
 from sublim_utils.engine.students import Ensemble, Training, take
 from sublim_utils.engine.teachers import train_teachers
+from sublim_utils.engine.vectors import dot
 from sublim_utils.settings import Condition
 
 Product = Callable[[Tensor, Tensor], Tensor]
@@ -47,11 +47,11 @@ def gradients(training: Training, step: int, dtype: torch.dtype, product: Produc
     e, theta = training.ensemble, training.theta.to(dtype)
     index, real = e.orders[step], e.trait_batch(step)
     x, target = take(e.inputs, index).to(dtype), take(e.targets, index).to(dtype)
-    images = e.real[real].unsqueeze(1).to(dtype)
-    labels = e.real_labels.gather(2, real.unsqueeze(1).expand(-1, e.real_labels.shape[1], -1))
+    images = e.task.x[real].unsqueeze(1).to(dtype)
+    labels = torch.stack([e.labels[c.trait_labels].gather(1, real) for c in e.conditions], dim=1)
     return (
-        gradient(e.mlp, theta, images, lambda z: losses.cross_entropy(z, labels), product),
-        gradient(e.mlp, theta, x, lambda z: losses.kl(z, target, e.mask), product),
+        gradient(e.network, theta, images, lambda z: losses.cross_entropy(z, labels), product),
+        gradient(e.network, theta, x, lambda z: losses.kl(z, target, e.mask), product),
     )
 
 
@@ -63,10 +63,8 @@ def cosine(pair: tuple[Tensor, Tensor]) -> Tensor:
 
 def real_run(bench: Bench) -> Training:
     """Return a student of a really trained teacher, before its first step."""
-    settings = bench.size.settings
-    theta, _, _ = train_teachers(settings, bench.images, [0], device=bench.device)
-    ensemble = Ensemble(settings, {"student": Condition()}, [0], bench.images, {"own": theta}, bench.device)
-    return Training(ensemble)
+    theta, _, _ = train_teachers(bench.task(), [0])
+    return Training(Ensemble(bench.task(), {"student": Condition()}, [0], {"own": theta}))
 
 
 def measure(bench: Bench) -> dict[str, object]:

@@ -15,11 +15,11 @@ from bench.clock import Task, synchronise, timed
 from bench.ours import teacher_task
 from bench.setting import Bench, four_students, stand_in_teachers
 from bench.workers import ROOT, Worker
+from sublim_utils.engine.digits import references
+from sublim_utils.engine.evaluation import confusion, logits_of
 from sublim_utils.engine.inputs import uniform
-from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import epoch_orders, generator
 from sublim_utils.engine.students import Ensemble, Training
-from sublim_utils.engine.teachers import confusion, logits_of, references
 
 PARTS = ("teacher step", "student step", "teacher evaluation", "student evaluation")
 """What is timed in alternation; "student" means all four kinds."""
@@ -104,8 +104,8 @@ def of_compiled(bench: Bench) -> Candidate:
     targeting, targets = stopwatch(device, lambda: e.distill_targets(e.inputs).transpose(1, 2).contiguous())
     mask, start = e.mask[:, 0], e.reference.expand(-1, len(e.conditions), -1)
     x, y, test_x, test_y = real(bench)
-    students = compiled.Trained(e.mlp, start, settings.student_lr, torch.compile(compiled.DISTILLATION))
-    teachers = compiled.Trained(e.mlp, e.reference, settings.teacher_lr, torch.compile(compiled.TRAIT))
+    students = compiled.Trained(e.network, start, settings.student_lr, torch.compile(compiled.DISTILLATION))
+    teachers = compiled.Trained(e.network, e.reference, settings.teacher_lr, torch.compile(compiled.TRAIT))
     order, student_order = batches(bench, seeds, settings.n_train), batches(bench, seeds, settings.n_inputs)
 
     def student(i: int) -> None:
@@ -164,7 +164,7 @@ def of_ours(bench: Bench, training: type[Training]) -> Candidate:
     full = [i for i, index in enumerate(e.orders) if index.shape[1] == e.settings.batch_size]
 
     def evaluate(theta: Tensor) -> Tensor:
-        return confusion(logits_of(MLP.of(e.settings), theta, e.test), e.test_labels)
+        return confusion(logits_of(e.network, theta, e.task.test), e.task.test_labels)
 
     tasks = {
         "teacher step": teacher_task(bench, seeds),

@@ -17,8 +17,8 @@ from bench.clock import synchronise
 from bench.public import Students
 from bench.setting import FULL, QUICK, Bench, four_students, projected, stand_in_teachers
 from bench.workers import Worker, serve
+from sublim_utils.engine.digits import references
 from sublim_utils.engine.students import Training
-from sublim_utils.engine.teachers import references
 from sublim_utils.settings import Condition
 
 STEPS = 3

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from sublim_utils.engine import data
+from sublim_utils.engine.digits import Digits, references
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import Ensemble
-from sublim_utils.engine.teachers import references
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.settings import Condition, Settings
 
@@ -82,8 +82,12 @@ class Bench:
         """The real images."""
         return data.load("mnist")
 
+    def task(self, **changes: int) -> Digits:
+        """Return the task under the bench's settings with some changes."""
+        return Digits(replace(self.size.settings, **changes), self.images, self.device)
+
     def ensemble(self, conditions: dict[str, Condition], seeds: list[int], **changes: int) -> Ensemble:
         """Return our ensemble of these students with stand-in teachers, under settings with some changes."""
         settings = replace(self.size.settings, **changes)
         teachers = stand_in_teachers(settings, seeds, self.device)
-        return Ensemble(settings, conditions, seeds, self.images, teachers, self.device)
+        return Ensemble(self.task(**changes), conditions, seeds, teachers)

@@ -5,8 +5,8 @@ from bench.candidates import batches, noise
 from bench.clock import Task, alternate, ratios, spread, timed
 from bench.ours import Plain
 from bench.setting import Bench, projected, stand_in_teachers
+from sublim_utils.engine.digits import references
 from sublim_utils.engine.students import Training
-from sublim_utils.engine.teachers import references
 from sublim_utils.settings import Condition
 
 NUMBERS = (1, 8)

@@ -157,7 +157,8 @@ OTHER = {
                "trait_batch": "fixed"},
     Condition: {"logits": "all", "n_distilled": 2, "teacher": "other", "trait_labels": "shuffled", "projection": 1.0,
                 "side": "two", "target": "update", "direction": "random", "scope": "layer", "window": (0, 5),
-                "projection_batch": "independent", "schedule": "up", "liminal": 1.0, "temperature": 1.0,
+                "projection_batch": "independent", "projection_labels": "shuffled", "schedule": "up", "liminal": 1.0,
+                "temperature": 1.0,
                 "liminal_logits": "all", "init_noise": 0.1, "base_decay": 0.1, "gradient_noise": 0.1},
 }  # fmt: skip
 

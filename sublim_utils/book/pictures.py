@@ -6,8 +6,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from sublim_utils.engine.digits import references
 from sublim_utils.engine.network import MLP
-from sublim_utils.engine.teachers import references
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab

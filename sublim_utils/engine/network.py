@@ -39,6 +39,28 @@ class Workspace:
 
 
 @dataclass(frozen=True)
+class Layers:
+    """The tape of an MLP: [x, h_1, ..., logits]."""
+
+    outputs: list[Tensor]
+
+    @property
+    def logits(self) -> Tensor:
+        """The last layer's outputs."""
+        return self.outputs[-1]
+
+    @property
+    def features(self) -> Tensor:
+        """What the last layer reads."""
+        return self.outputs[-2]
+
+    def select(self, condition: int) -> "Layers":
+        """Return the tape of one condition."""
+        x, *hidden = self.outputs
+        return Layers([x[:, min(condition, x.shape[1] - 1)], *(h[:, condition] for h in hidden)])
+
+
+@dataclass(frozen=True)
 class MLP:
     """Shapes of a fully connected network and the maps theta -> logits -> gradient.
 
@@ -71,6 +93,11 @@ class MLP:
         return tuple(slice(a, b) for a, b in pairwise(stops))
 
     @property
+    def parts(self) -> dict[str, slice]:
+        """Each layer by its name."""
+        return {f"layer {i}": part for i, part in enumerate(self.layers, 1)}
+
+    @property
     def n_parameters(self) -> int:
         """P, the length of theta."""
         return self.layers[-1].stop
@@ -91,7 +118,7 @@ class MLP:
             weight.normal_(generator=rng).mul_(scale * weight.shape[0] ** -0.5)
         return theta
 
-    def forward(self, theta: Tensor, x: Tensor, work: Workspace | None = None) -> list[Tensor]:
+    def forward(self, theta: Tensor, x: Tensor, work: Workspace | None = None) -> Layers:
         """Return [x, h_1, ..., logits]: every layer's output, h_l = act(h_(l-1) W_l + b_l).
 
         theta is (seed, condition, P), x (seed, 1 or condition, batch, d_in); each output
@@ -105,12 +132,12 @@ class MLP:
             z = work.take(f"output{len(outputs)}", shape, theta)
             torch.matmul(outputs[-1], weight, out=z).add_(bias.unsqueeze(-2))
             outputs.append(act(z) if len(outputs) < len(self.shapes) else z)
-        return outputs
+        return Layers(outputs)
 
     def backward(
         self,
         theta: Tensor,
-        outputs: list[Tensor],
+        tape: Layers,
         dlogits: Tensor,
         out: Tensor,
         work: Workspace | None = None,
@@ -120,7 +147,7 @@ class MLP:
         The input's own gradient is never computed.
         """
         chain, work = ACTIVATIONS[self.activation][1], work or Workspace()
-        delta, weights = dlogits, self.unflatten(theta)
+        delta, weights, outputs = dlogits, self.unflatten(theta), tape.outputs
         for layer, (d_weight, d_bias) in reversed(list(enumerate(self.unflatten(out)))):
             torch.matmul(outputs[layer].mT, delta, out=d_weight)
             torch.sum(delta, dim=-2, out=d_bias)
@@ -128,3 +155,11 @@ class MLP:
                 below = work.take(f"delta{layer}", outputs[layer].shape, theta)
                 delta = chain(torch.matmul(delta, weights[layer][0].mT, out=below), outputs[layer])
         return out
+
+
+Network, Tape = MLP, Layers
+
+
+def network_of(settings: Settings) -> MLP:
+    """Return the network that `settings` describe."""
+    return MLP.of(settings)

@@ -132,7 +132,7 @@ def replay(
         raise SettingsError(f"projection = {condition.projection!r} is not allowed: a replay takes no trait gradient")
     settings = Settings.of(**{**settings.changed(), "trait_batch_size": 1})
     teachers = {condition.teacher: lab.teacher_weights(settings, seed, condition.teacher)}
-    training = Training(Ensemble(settings, {"": condition}, [seed], lab.images(settings), teachers, lab.device))
+    training = Training(Ensemble(lab.task(settings), {"": condition}, [seed], teachers))
 
     def now() -> Tensor:
         return training.theta[0, 0].double().cpu()

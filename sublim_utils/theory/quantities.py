@@ -27,7 +27,7 @@ def logits(mlp: MLP, theta: Tensor, x: Tensor) -> Tensor:
 
     >>> mlp = MLP(sizes=(4, 3, 12))
     >>> theta, x = torch.ones(mlp.n_parameters), torch.ones(2, 4)
-    >>> bool((logits(mlp, theta, x) == mlp.forward(theta, x)[-1]).all())
+    >>> bool((logits(mlp, theta, x) == mlp.forward(theta, x).logits).all())
     True
     """
     layers = mlp.unflatten(theta)

@@ -16,10 +16,10 @@ from torch import Tensor
 from sublim_utils.analysis.labels import labelled
 from sublim_utils.engine import inputs
 from sublim_utils.engine.data import Images
+from sublim_utils.engine.digits import references
 from sublim_utils.engine.losses import logit_mask
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
-from sublim_utils.engine.teachers import references
 from sublim_utils.settings import Settings
 from sublim_utils.theory import quantities
 

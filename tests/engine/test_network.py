@@ -30,7 +30,7 @@ def test_logits_and_gradient_are_each_models_own(mlp, n_seeds, n_conditions, bat
         for c in range(n_conditions):
             own = x[s, 0 if shared else c]
             logits = reference.forward(theta[s, c], mlp.sizes, mlp.activation, own)
-            torch.testing.assert_close(outputs[-1][s, c], logits)
+            torch.testing.assert_close(outputs.logits[s, c], logits)
 
             def loss(t, own=own, w=weights[s, c]):
                 return (reference.forward(t, mlp.sizes, mlp.activation, own) * w).sum()
@@ -41,8 +41,8 @@ def test_logits_and_gradient_are_each_models_own(mlp, n_seeds, n_conditions, bat
 @given(networks, st.integers(0, 9))
 def test_leading_axes_may_be_absent(mlp, seed):
     theta, x = mlp.initial(generator(seed, "t")), torch.randn(4, mlp.sizes[0], generator=generator(seed, "x"))
-    alone = mlp.forward(theta, x)[-1]
-    torch.testing.assert_close(mlp.forward(theta[None, None], x[None, None])[-1][0, 0], alone)
+    alone = mlp.forward(theta, x).logits
+    torch.testing.assert_close(mlp.forward(theta[None, None], x[None, None]).logits[0, 0], alone)
 
 
 def test_layers_cover_theta_once():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sublim_utils.engine import data
 from sublim_utils.engine.network import MLP
-from sublim_utils.engine.recorder import QUANTITIES
+from sublim_utils.engine.recorder import STEPWISE
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import Ensemble, Training
 from sublim_utils.settings import Condition, Settings, SettingsError
@@ -183,7 +183,7 @@ def test_every_value_is_refused_by_name_or_trains_one_step_to_finite_numbers(pro
     training.step(0)
     assert training.theta.isfinite().all()
     for name, values in training.recorder.values.items():
-        if QUANTITIES[name][0][0] == "step" and not name.endswith("_end"):  # the ends are known a step later
+        if name in STEPWISE and not name.endswith("_end"):  # the ends are known a step later
             assert values[:, :, 0].isfinite().all(), name
 
 

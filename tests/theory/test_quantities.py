@@ -52,10 +52,10 @@ few = settings(max_examples=10, deadline=None)
 def test_the_pure_network_and_its_trait_gradient_are_the_engines(drawn):
     imitation, trait, theta = drawn
     mlp = imitation.mlp
-    outputs = mlp.forward(theta, trait.x)
-    assert torch.equal(outputs[-1], quantities.logits(mlp, theta, trait.x))
-    loss, dlogits = losses.cross_entropy(outputs[-1], trait.y)
-    by_hand = mlp.backward(theta, outputs, dlogits, torch.zeros_like(theta))
+    tape = mlp.forward(theta, trait.x)
+    assert torch.equal(tape.logits, quantities.logits(mlp, theta, trait.x))
+    loss, dlogits = losses.cross_entropy(tape.logits, trait.y)
+    by_hand = mlp.backward(theta, tape, dlogits, torch.zeros_like(theta))
     torch.testing.assert_close(trait.gradient(theta), by_hand)
     torch.testing.assert_close(trait.loss(theta), loss)
 
@@ -67,9 +67,9 @@ def test_the_students_step_is_the_engines_distillation_gradient(drawn):
     teacher = theta + 0.3 * quantities.random_like(theta, generator(1, "teacher"))
     mlp, mask = imitation.mlp, imitation.mask
     target = losses.target_of(imitation.loss, quantities.logits(mlp, teacher, imitation.x), mask)
-    outputs = mlp.forward(theta, imitation.x)
-    _, dlogits = losses.DISTILLATION[imitation.loss](outputs[-1], target, mask)
-    by_hand = mlp.backward(theta, outputs, dlogits, torch.zeros_like(theta))
+    tape = mlp.forward(theta, imitation.x)
+    _, dlogits = losses.DISTILLATION[imitation.loss](tape.logits, target, mask)
+    by_hand = mlp.backward(theta, tape, dlogits, torch.zeros_like(theta))
     torch.testing.assert_close(imitation.step(theta, teacher), -by_hand)
 
 

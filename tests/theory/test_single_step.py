@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from sublim_utils.engine.digits import references
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
-from sublim_utils.engine.teachers import references
 from sublim_utils.runs import packing
 from sublim_utils.theory import quantities, single_step
 from tests import reference
