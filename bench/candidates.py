@@ -16,7 +16,6 @@ from bench.ours import teacher_task
 from bench.setting import Bench, four_students, stand_in_teachers
 from bench.workers import ROOT, Worker
 from sublim_utils.engine.inputs import uniform
-from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import epoch_orders, generator
 from sublim_utils.engine.students import Ensemble, Training
 from sublim_utils.engine.teachers import confusion, logits_of, references
@@ -164,7 +163,7 @@ def of_ours(bench: Bench, training: type[Training]) -> Candidate:
     full = [i for i, index in enumerate(e.orders) if index.shape[1] == e.settings.batch_size]
 
     def evaluate(theta: Tensor) -> Tensor:
-        return confusion(logits_of(MLP.of(e.settings), theta, e.test), e.test_labels)
+        return confusion(logits_of(e.mlp, theta, e.test), e.test_labels)
 
     tasks = {
         "teacher step": teacher_task(bench, seeds),

@@ -15,7 +15,7 @@ from bench.ours import Plain, teacher_task
 from bench.setting import Bench, four_students, projected
 from sublim_utils.engine import losses
 from sublim_utils.engine.interventions import dot
-from sublim_utils.engine.network import MLP
+from sublim_utils.engine.network import MLP, Outputs
 from sublim_utils.engine.students import Ensemble, Training, take
 from sublim_utils.engine.teachers import confusion, logits_of
 from sublim_utils.settings import Settings
@@ -57,27 +57,27 @@ def phases(bench: Bench, e: Ensemble) -> dict[str, tuple[float, float, Callable[
     """Return the phases of a plain or tracked step as (operations, bytes, work); bytes only where no product is."""
     training, settings, n = Training(e), e.settings, len(e.conditions)
     index, flops, seeds = e.orders[0], operations(e.settings, n, e.settings.batch_size), len(e.seeds)
-    outputs = [h.clone() for h in e.mlp.forward(training.theta, take(e.inputs, index, e.work), e.work)]
+    tape = Outputs([h.clone() for h in e.mlp.forward(training.theta, take(e.inputs, index, e.work), e.work).layers])
     target = take(e.targets, index)
-    dlogits = losses.DISTILLATION[settings.loss](outputs[-1], target, e.mask)[1]
+    dlogits = losses.DISTILLATION[settings.loss](tape.logits, target, e.mask)[1]
     rows = seeds * settings.batch_size * FLOAT
     vector, logits = training.theta.numel() * FLOAT, n * settings.sizes[-1]
     other = torch.randn_like(training.theta)
     tests = operations(settings, n * seeds, settings.n_test)["forward"]
     return {
         "gather": (0, 2 * rows * (784 + logits), lambda i: (take(e.inputs, index, e.work), take(e.targets, index))),
-        "forward": (seeds * flops["forward"], 0, lambda i: e.mlp.forward(training.theta, outputs[0], e.work)),
-        "loss": (0, 3 * rows * logits, lambda i: losses.kl(outputs[-1], target, e.mask)),
-        "backward": (seeds * flops["backward"], 0, lambda i: backward(e.mlp, training, outputs, dlogits)),
+        "forward": (seeds * flops["forward"], 0, lambda i: e.mlp.forward(training.theta, tape.layers[0], e.work)),
+        "loss": (0, 3 * rows * logits, lambda i: losses.kl(tape.logits, target, e.mask)),
+        "backward": (seeds * flops["backward"], 0, lambda i: backward(e.mlp, training, tape, dlogits)),
         "optimiser": (0, 7 * vector, lambda i: training.optimizer.step()),
         "one inner product": (0, 2 * vector, lambda i: dot(other, training.theta)),
         "evaluation": (tests, 0, lambda i: confusion(logits_of(e.mlp, training.theta, e.test), e.test_labels)),
     }
 
 
-def backward(mlp: MLP, training: Training, outputs: list[Tensor], dlogits: Tensor) -> None:
+def backward(mlp: MLP, training: Training, tape: Outputs, dlogits: Tensor) -> None:
     """Fill the distillation gradient."""
-    mlp.backward(training.theta, outputs, dlogits, training.distill, training.ensemble.work)
+    mlp.backward(training.theta, tape, dlogits, training.distill, training.ensemble.work)
 
 
 def step_operations(settings: Settings, n_models: int, *, tracked: bool) -> float:

@@ -7,6 +7,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.interventions import dot
 from sublim_utils.settings import N_CLASS, Settings
 
@@ -38,7 +39,7 @@ def sizes_of(settings: Settings) -> dict[str, int]:
     """Return the length of each dimension beside seed and condition."""
     return {
         "step": settings.n_steps,
-        "layer": len(settings.hidden) + 1,
+        "layer": len(network_of(settings).parts),
         "eval": len(settings.eval_steps()),
         "class": N_CLASS,
         "predicted": N_CLASS,

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from sublim_utils.engine import interventions as act
 from sublim_utils.engine import losses
+from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.data import Images
 from sublim_utils.engine.inputs import distillation_inputs
 from sublim_utils.engine.interventions import dot
-from sublim_utils.engine.network import MLP, Workspace
+from sublim_utils.engine.network import Tape, Workspace
 from sublim_utils.engine.recorder import Recorder
 from sublim_utils.engine.seeds import epoch_orders, generator
 from sublim_utils.engine.teachers import confusion, logits_of, optimizer, references, shuffled_labels
@@ -44,7 +45,7 @@ class Ensemble:
             condition.check_with(settings)
         self.settings, self.seeds, self.device = settings, list(seeds), device
         self.names, self.conditions = list(conditions), list(conditions.values())
-        self.mlp, self.teachers, self.work = MLP.of(settings), teachers, Workspace()
+        self.mlp, self.teachers, self.work = network_of(settings), teachers, Workspace()
         self.reference = references(settings, seeds, device)
         self.displacement = torch.cat([teachers[c.teacher] - self.reference for c in self.conditions], dim=1)
         masks = [losses.distilled(settings, c) for c in self.conditions]
@@ -129,11 +130,11 @@ class Ensemble:
         """
         labels, work = self.real_labels[:, which], self.work
         x = take(self.real.expand(len(self.seeds), 1, -1, -1), index, work)
-        outputs = self.mlp.forward(theta, x, work)
+        tape = self.mlp.forward(theta, x, work)
         wanted = index.unsqueeze(1).expand(-1, labels.shape[1], -1)
-        loss, dlogits = losses.cross_entropy(outputs[-1], labels.gather(2, wanted))
+        loss, dlogits = losses.cross_entropy(tape.logits, labels.gather(2, wanted))
         out = work.take("trait", theta.shape, theta)
-        return loss, self.mlp.backward(theta, outputs, dlogits, out, work)
+        return loss, self.mlp.backward(theta, tape, dlogits, out, work)
 
     def independent_gradient(self, theta: Tensor, step: int, which: list[int]) -> Tensor:
         """Return the trait gradient on a batch that is not the tracked one."""
@@ -160,30 +161,30 @@ class Training:
         self.distill, self.applied, self.before, self.update = (torch.zeros_like(self.theta) for _ in range(4))
         self.optimizer = optimizer(e.settings.optimizer, self.theta, self.applied, e.settings.student_lr)
         self.interventions = act.Interventions(
-            e.settings, e.conditions, e.seeds, e.mlp.layers, e.displacement, e.independent_gradient
+            e.settings, e.conditions, e.seeds, list(e.mlp.parts.values()), e.displacement, e.independent_gradient
         )
-        self.recorder = Recorder(e.settings, e.mlp.layers, len(e.seeds), len(e.conditions), e.device)
+        self.recorder = Recorder(e.settings, list(e.mlp.parts.values()), len(e.seeds), len(e.conditions), e.device)
 
     def distill_gradient(self, step: int) -> Tensor:
         """Fill the distillation gradient, and `applied` with the penalties added; return the loss."""
         e, index = self.ensemble, self.ensemble.orders[step]
-        outputs = e.mlp.forward(self.theta, take(e.inputs, index, e.work), e.work)
-        loss, dlogits = losses.DISTILLATION[e.settings.loss](outputs[-1], take(e.targets, index), e.mask)
-        e.mlp.backward(self.theta, outputs, dlogits, self.distill, e.work)
+        tape = e.mlp.forward(self.theta, take(e.inputs, index, e.work), e.work)
+        loss, dlogits = losses.DISTILLATION[e.settings.loss](tape.logits, take(e.targets, index), e.mask)
+        e.mlp.backward(self.theta, tape, dlogits, self.distill, e.work)
         self.applied.copy_(self.distill)
         for i in e.penalised:
             weight = act.liminal_weight(e.conditions[i], e.settings, step)
             if weight:
-                self.applied[:, i] += weight * self.liminal_gradient(i, index, outputs)
+                self.applied[:, i] += weight * self.liminal_gradient(i, index, tape)
         return loss
 
-    def liminal_gradient(self, i: int, index: Tensor, outputs: list[Tensor]) -> Tensor:
+    def liminal_gradient(self, i: int, index: Tensor, tape: Tape) -> Tensor:
         """Return the gradient of T^2 KL(softmax(base/T) || softmax(student/T)) of condition i."""
         e, temperature = self.ensemble, self.ensemble.conditions[i].temperature
         mask = losses.logit_mask(e.settings, e.conditions[i].liminal_logits).to(e.device)
-        own = [outputs[0][:, 0], *(h[:, i] for h in outputs[1:])]
+        own = tape.select(i)
         base = take(e.base[i].unsqueeze(1), index)[:, 0]
-        _, dlogits = losses.kl(own[-1] / temperature, base, mask)
+        _, dlogits = losses.kl(own.logits / temperature, base, mask)
         theta = self.theta[:, i]
         out = e.work.take("liminal", theta.shape, theta)
         return e.mlp.backward(theta, own, dlogits * temperature, out, e.work)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from sublim_utils.engine import losses
+from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.data import Images
-from sublim_utils.engine.network import MLP, Workspace
+from sublim_utils.engine.network import Network, Workspace
 from sublim_utils.engine.seeds import epoch_orders, generator
 from sublim_utils.settings import N_CLASS, Settings, SettingsError
 
@@ -31,11 +32,12 @@ def resolve_device(device: str = "auto") -> torch.device:
     return torch.device(allowed[-1] if device == "auto" else device)
 
 
-def logits_of(mlp: MLP, theta: Tensor, x: Tensor) -> Tensor:
+@torch.no_grad()
+def logits_of(network: Network, theta: Tensor, x: Tensor) -> Tensor:
     """Return the logits (..., n, 10 + m) of many inputs x (..., n, 784), in chunks."""
     work = Workspace()
     parts = x.split(EVAL_CHUNK, dim=-2)
-    return torch.cat([mlp.forward(theta, part, work)[-1].clone() for part in parts], dim=-2)
+    return torch.cat([network.forward(theta, part, work).logits.clone() for part in parts], dim=-2)
 
 
 def confusion(logits: Tensor, labels: Tensor) -> Tensor:
@@ -48,8 +50,8 @@ def confusion(logits: Tensor, labels: Tensor) -> Tensor:
 
 def references(settings: Settings, seeds: Sequence[int], device: torch.device) -> Tensor:
     """Return theta_0 of each seed, (seed, 1, P)."""
-    mlp = MLP.of(settings)
-    drawn = [mlp.initial(generator(seed, "init")) for seed in seeds]
+    network = network_of(settings)
+    drawn = [network.initial(generator(seed, "init")) for seed in seeds]
     return torch.stack(drawn).unsqueeze(1).to(device)
 
 
@@ -92,7 +94,7 @@ def train_teachers(
     saved : theta before each step in `checkpoints` (step 0 is the reference)
     confusions : (seed, 1, 10, 10) on the test images, before training and after each epoch
     """
-    mlp, theta = MLP.of(settings), references(settings, seeds, device)
+    network, theta = network_of(settings), references(settings, seeds, device)
     gradient = torch.zeros_like(theta)
     adam = optimizer("adam", theta, gradient, settings.teacher_lr)
     x, y = images.train[: settings.n_train], images.train_labels[: settings.n_train]
@@ -102,16 +104,16 @@ def train_teachers(
     test_x, test_y = images.test[: settings.n_test].to(device), images.test_labels[: settings.n_test]
 
     def evaluated() -> Tensor:
-        return confusion(logits_of(mlp, theta, test_x), test_y.to(device)).cpu()
+        return confusion(logits_of(network, theta, test_x), test_y.to(device)).cpu()
 
     saved, confusions, per_epoch, work = [], [evaluated()], settings.steps_per_teacher_epoch, Workspace()
     for step, batch in enumerate(zip(*orders, strict=True)):
         if step in checkpoints:
             saved.append(theta.clone())
         index = torch.stack(batch)
-        outputs = mlp.forward(theta, x[index].unsqueeze(1).to(device), work)
+        tape = network.forward(theta, x[index].unsqueeze(1).to(device), work)
         target = labels.gather(1, index.to(device)).unsqueeze(1)
-        mlp.backward(theta, outputs, losses.cross_entropy(outputs[-1], target)[1], gradient, work)
+        network.backward(theta, tape, losses.cross_entropy(tape.logits, target)[1], gradient, work)
         adam.step()
         advance()
         if (step + 1) % per_epoch == 0:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sublim_utils.engine import data
-from sublim_utils.engine.network import MLP
+from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.recorder import QUANTITIES
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import Ensemble, Training
@@ -99,7 +99,8 @@ number = st.sampled_from([0, 1, -1, 0.5, 1.0, 1.5, 1e-30, 1e3, 1e4, 1e300, float
 small_number = number | st.floats(0, 1.5)
 SETTINGS = {
     "task": st.sampled_from(["mnist", "fashion", "cifar", 1]),
-    "hidden": st.sampled_from([(), (1,), (8, 4), [4], (3,) * 16, (0,), (4,) * 17, 8, (1.5,)]),
+    "network": st.sampled_from(["mlp", "cnn", "vit", "lstm", 0]),
+    "hidden": st.sampled_from([(256, 256), (), (1,), (8, 4), [4], (3,) * 16, (0,), (4,) * 17, 8, (1.5,)]),
     "activation": st.sampled_from(["relu", "tanh", "identity", "gelu"]),
     "n_aux": st.sampled_from([1, 2, 3, 40, 1024, 0, 1025, 2.0]),
     "n_train": st.sampled_from([1, 2, 60, 120, 0, 60_001]),
@@ -174,8 +175,8 @@ def test_every_value_is_refused_by_name_or_trains_one_step_to_finite_numbers(pro
     images = data.load("mnist")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "load", lambda task: images)  # garments are not needed
-        mlp = MLP.of(s)
-        theta = mlp.initial(generator(0, "init")) + mlp.initial(generator(1, "init"), 0.1)
+        network = network_of(s)
+        theta = network.initial(generator(0, "init")) + network.initial(generator(1, "init"), 0.1)
         ensemble = Ensemble(
             s, {"c": condition}, [0], images, {condition.teacher: theta[None, None]}, torch.device("cpu")
         )
