@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sublim_utils.engine import data
+from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.digits import Digits, references
-from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import Ensemble
 from sublim_utils.runs.experiments import EXPERIMENTS
@@ -54,8 +54,8 @@ QUICK = Size(
 
 def stand_in_teachers(settings: Settings, seeds: list[int], device: torch.device) -> dict[str, Tensor]:
     """Return something like teachers, (seed, 1, P), by kind: how far a teacher got does not change a step's time."""
-    mlp, start = MLP.of(settings), references(settings, seeds, device)
-    shifts = torch.stack([mlp.initial(generator(s, "bench-teacher"), TEACHER_SHIFT) for s in seeds])
+    network, start = network_of(settings), references(settings, seeds, device)
+    shifts = torch.stack([network.initial(generator(s, "bench-teacher"), TEACHER_SHIFT) for s in seeds])
     own = start + shifts.unsqueeze(1).to(device)
     return {"own": own, "other": own.roll(1, 0) if len(seeds) > 1 else own.flip(-1)}
 

@@ -156,8 +156,9 @@ class Settings(Options):
     """
 
     task: Literal["mnist", "fashion"] = "mnist"
-    hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers; () is a linear model
-    activation: Literal["relu", "tanh", "identity"] = "relu"
+    network: Literal["mlp", "cnn", "vit"] = "mlp"  # of `engine.architectures`
+    hidden: tuple[int, ...] = (256, 256)  # of the MLP: widths of the hidden layers; () is a linear model
+    activation: Literal["relu", "tanh", "identity"] = "relu"  # the MLP's
     n_aux: int = 3  # m, the number of auxiliary logits
     n_train: int = 60_000  # training images of the teacher
     n_test: int = 10_000  # test images every accuracy is measured on
@@ -178,6 +179,9 @@ class Settings(Options):
         for width in self.hidden:
             require("hidden", self.hidden, 1 <= width <= 16_384, "widths between 1 and 16384")
         require("hidden", self.hidden, len(self.hidden) <= 16, "at most 16 layers")
+        for name, default in (("hidden", Settings.hidden), ("activation", Settings.activation)):
+            value = getattr(self, name)
+            require(name, value, self.network == "mlp" or value == default, f"{default!r} unless network = 'mlp'")
         self.between("n_aux", 1, 1024)
         self.between("n_train", 1, 60_000)
         self.between("n_test", 1, 10_000)
@@ -191,7 +195,7 @@ class Settings(Options):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Widths of all layers, input and output included."""
+        """Widths of all layers of the MLP, input and output included."""
         return (784, *self.hidden, N_CLASS + self.n_aux)
 
     @property
@@ -217,7 +221,7 @@ class Settings(Options):
 
     def of_teacher(self) -> dict[str, object]:
         """Return the changed fields that a teacher's training and its confusion matrices depend on."""
-        own = ("task", "hidden", "activation", "n_aux", "n_train", "n_test", "batch_size")
+        own = ("task", "network", "hidden", "activation", "n_aux", "n_train", "n_test", "batch_size")
         return {k: v for k, v in self.changed().items() if k in own or k.startswith("teacher_")}
 
 

@@ -151,10 +151,10 @@ def test_an_option_added_later_moves_no_recorded_run():
 
 
 OTHER = {
-    Settings: {"task": "fashion", "hidden": (8,), "activation": "tanh", "n_aux": 4, "n_train": 5000, "n_test": 100,
-               "n_inputs": 5000, "batch_size": 512, "teacher_epochs": 4, "student_epochs": 4, "teacher_lr": 1e-3,
-               "student_lr": 1e-3, "optimizer": "sgd", "loss": "mse", "inputs": "gaussian", "trait_batch_size": 512,
-               "trait_batch": "fixed"},
+    Settings: {"task": "fashion", "network": "cnn", "hidden": (8,), "activation": "tanh", "n_aux": 4,
+               "n_train": 5000, "n_test": 100, "n_inputs": 5000, "batch_size": 512, "teacher_epochs": 4,
+               "student_epochs": 4, "teacher_lr": 1e-3, "student_lr": 1e-3, "optimizer": "sgd",
+               "loss": "mse", "inputs": "gaussian", "trait_batch_size": 512, "trait_batch": "fixed"},
     Condition: {"logits": "all", "n_distilled": 2, "teacher": "other", "trait_labels": "shuffled", "projection": 1.0,
                 "side": "two", "target": "update", "direction": "random", "scope": "layer", "window": (0, 5),
                 "projection_batch": "independent", "projection_labels": "shuffled", "schedule": "up", "liminal": 1.0,
@@ -178,6 +178,7 @@ def test_ways_to_write_the_same_value_have_one_address():
 
 
 def test_a_teacher_is_shared_by_all_that_only_change_the_student():
-    own = {"task", "hidden", "activation", "n_aux", "n_train", "n_test", "batch_size", "teacher_epochs", "teacher_lr"}
+    own = {"task", "network", "hidden", "activation", "n_aux", "n_train", "n_test", "batch_size"}
+    own |= {"teacher_epochs", "teacher_lr"}
     for name, value in OTHER[Settings].items():
         assert bool(Settings(**{name: value}).of_teacher()) == (name in own), name

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from sublim_utils.engine import evaluation, losses
+from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.data import Images
 from sublim_utils.engine.inputs import distillation_inputs
-from sublim_utils.engine.network import network_of
 from sublim_utils.engine.seeds import generator
 from sublim_utils.settings import N_CLASS, Condition, Settings
 

@@ -34,6 +34,7 @@ RIDGE = 1e-3  # of the probe, in units of the features' mean square
 NEWTON_STEPS = 12
 
 
+@torch.no_grad()
 def outputs_of(network: Network, theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return logits (..., n, n_logits) and last hidden features (..., n, width) of many inputs (..., n, d), in chunks.
 

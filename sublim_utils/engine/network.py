@@ -1,18 +1,21 @@
-"""The network: an MLP whose parameters are one flat vector with leading axes (seed, condition).
+"""Networks: what the engine asks of one, and the MLP, whose forward and backward are written out.
 
-Forward and backward are written out, because on a CPU they beat autograd here, and
-because a gradient that is one flat vector makes every inner product one product.
+Every network's parameters are one flat vector theta with leading axes (seed, condition), so that
+every inner product is one product. The MLP's passes are written out because on a CPU they beat
+autograd here; `modules.Module` makes a network of any other `nn.Module`.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from sublim_utils.settings import Settings
+from sublim_utils.settings import Settings, require
 
 aten = torch.ops.aten
 ACTIVATIONS = {
@@ -21,6 +24,9 @@ ACTIVATIONS = {
     "identity": (lambda h: h, lambda d, h: d),
 }
 """Each activation h = act(z), and d -> d act'(z) given h; both in place."""
+
+PURE = {"relu": torch.relu, "tanh": torch.tanh, "identity": lambda h: h}
+"""The same activations without writing in place, so that autograd can follow."""
 
 
 class Workspace:
@@ -38,26 +44,77 @@ class Workspace:
         return buffer[:size].view(shape)
 
 
-@dataclass(frozen=True)
-class Layers:
-    """The tape of an MLP: [x, h_1, ..., logits]."""
-
-    outputs: list[Tensor]
+class Tape(Protocol):
+    """What a forward pass leaves behind for the backward pass."""
 
     @property
     def logits(self) -> Tensor:
-        """The last layer's outputs."""
-        return self.outputs[-1]
+        """(seed, condition, batch, n_logits); they live until the next pass through the same `Workspace`."""
+
+    @property
+    def features(self) -> Tensor | None:
+        """What the last linear layer reads, (seed, condition, batch, width); None if no such layer is known."""
+
+    def select(self, condition: int) -> Self:
+        """Return the tape of one condition, that is of theta[:, condition]."""
+
+
+class Network(Protocol):
+    """The maps theta -> logits -> gradient of a network whose parameters are one flat vector.
+
+    theta is (seed, condition, P) or without leading axes; x is (seed, 1 or condition, batch, ...),
+    or lacks leading axes where all models read the same inputs.
+    """
+
+    @property
+    def n_parameters(self) -> int:
+        """P, the length of theta."""
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """Where each part lies in theta, by its name: in order, disjoint, covering [0, P)."""
+
+    def initial(self, rng: torch.Generator, scale: float = 1.0) -> Tensor:
+        """Draw theta, (P,), multiplied by `scale`."""
+
+    def forward(self, theta: Tensor, x: Tensor, work: Workspace | None = None) -> Tape:
+        """Return the tape of every model's pass over its inputs."""
+
+    def backward(
+        self,
+        theta: Tensor,
+        tape: Any,  # noqa: ANN401 (the network's own kind: what its forward returned)
+        dlogits: Tensor,
+        out: Tensor,
+        work: Workspace | None = None,
+    ) -> Tensor:
+        """Write dLoss/dtheta, (..., P), into `out`, given dLoss/dlogits, (..., batch, n_logits), and return it."""
+
+    def logits(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Return one model's logits (batch, n_logits) as a pure function of theta (P,), which can be derived."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The MLP's tape: [x, h_1, ..., logits], each (seed, condition, batch, d_out); x may have one condition for all."""
+
+    layers: list[Tensor]
+
+    @property
+    def logits(self) -> Tensor:
+        """The last layer's output."""
+        return self.layers[-1]
 
     @property
     def features(self) -> Tensor:
-        """What the last layer reads."""
-        return self.outputs[-2]
+        """What the last layer reads, of every model."""
+        return self.layers[-2].expand(*self.logits.shape[:-1], -1)
 
-    def select(self, condition: int) -> "Layers":
+    def select(self, condition: int) -> "Outputs":
         """Return the tape of one condition."""
-        x, *hidden = self.outputs
-        return Layers([x[:, min(condition, x.shape[1] - 1)], *(h[:, condition] for h in hidden)])
+        x, *outputs = self.layers
+        x = x.expand(*self.logits.shape[:-1], -1)
+        return Outputs([h[:, condition] for h in (x, *outputs)])
 
 
 @dataclass(frozen=True)
@@ -76,7 +133,9 @@ class MLP:
 
     @classmethod
     def of(cls, settings: Settings) -> "MLP":
-        """Return the network that `settings` describe."""
+        """Return the MLP that `settings` describe, refusing settings of another network."""
+        allowed = "'mlp': what is asked for holds for dense layers only"
+        require("network", settings.network, settings.network == "mlp", allowed)
         return cls(sizes=settings.sizes, activation=settings.activation)
 
     @cached_property
@@ -85,27 +144,22 @@ class MLP:
         return tuple(pairwise(self.sizes))
 
     @cached_property
-    def layers(self) -> tuple[slice, ...]:
-        """Where each layer's parameters lie in theta."""
+    def parts(self) -> dict[str, slice]:
+        """Where each layer's parameters lie in theta: "layer 1", "layer 2", ..."""
         stops = [0]
         for d_in, d_out in self.shapes:
             stops.append(stops[-1] + (d_in + 1) * d_out)
-        return tuple(slice(a, b) for a, b in pairwise(stops))
+        return {f"layer {i}": slice(a, b) for i, (a, b) in enumerate(pairwise(stops), start=1)}
 
-    @property
-    def parts(self) -> dict[str, slice]:
-        """Each layer by its name."""
-        return {f"layer {i}": part for i, part in enumerate(self.layers, 1)}
-
-    @property
+    @cached_property
     def n_parameters(self) -> int:
         """P, the length of theta."""
-        return self.layers[-1].stop
+        return sum((d_in + 1) * d_out for d_in, d_out in self.shapes)
 
     def unflatten(self, theta: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return views (W, b) of every layer of theta, shape (..., P)."""
         lead, views = theta.shape[:-1], []
-        for layer, (d_in, d_out) in zip(self.layers, self.shapes, strict=True):
+        for layer, (d_in, d_out) in zip(self.parts.values(), self.shapes, strict=True):
             part = theta[..., layer]
             weight = part[..., : d_in * d_out].view(*lead, d_in, d_out)
             views.append((weight, part[..., d_in * d_out :]))
@@ -118,12 +172,11 @@ class MLP:
             weight.normal_(generator=rng).mul_(scale * weight.shape[0] ** -0.5)
         return theta
 
-    def forward(self, theta: Tensor, x: Tensor, work: Workspace | None = None) -> Layers:
-        """Return [x, h_1, ..., logits]: every layer's output, h_l = act(h_(l-1) W_l + b_l).
+    def forward(self, theta: Tensor, x: Tensor, work: Workspace | None = None) -> Outputs:
+        """Return every layer's output, h_l = act(h_(l-1) W_l + b_l).
 
-        theta is (seed, condition, P), x (seed, 1 or condition, batch, d_in); each output
-        is (seed, condition, batch, d_out). Leading axes may also be absent. The outputs lie
-        in `work` and live until the next pass through it.
+        theta is (seed, condition, P), x (seed, 1 or condition, batch, d_in). Leading axes may
+        also be absent. The outputs lie in `work` and live until the next pass through it.
         """
         act, work = ACTIVATIONS[self.activation][0], work or Workspace()
         outputs = [x]
@@ -132,22 +185,17 @@ class MLP:
             z = work.take(f"output{len(outputs)}", shape, theta)
             torch.matmul(outputs[-1], weight, out=z).add_(bias.unsqueeze(-2))
             outputs.append(act(z) if len(outputs) < len(self.shapes) else z)
-        return Layers(outputs)
+        return Outputs(outputs)
 
     def backward(
-        self,
-        theta: Tensor,
-        tape: Layers,
-        dlogits: Tensor,
-        out: Tensor,
-        work: Workspace | None = None,
+        self, theta: Tensor, tape: Outputs, dlogits: Tensor, out: Tensor, work: Workspace | None = None
     ) -> Tensor:
         """Write dLoss/dtheta, (..., P), into `out`, given dLoss/dlogits, (..., batch, d_out).
 
         The input's own gradient is never computed.
         """
-        chain, work = ACTIVATIONS[self.activation][1], work or Workspace()
-        delta, weights, outputs = dlogits, self.unflatten(theta), tape.outputs
+        chain, outputs, work = ACTIVATIONS[self.activation][1], tape.layers, work or Workspace()
+        delta, weights = dlogits, self.unflatten(theta)
         for layer, (d_weight, d_bias) in reversed(list(enumerate(self.unflatten(out)))):
             torch.matmul(outputs[layer].mT, delta, out=d_weight)
             torch.sum(delta, dim=-2, out=d_bias)
@@ -156,10 +204,20 @@ class MLP:
                 delta = chain(torch.matmul(delta, weights[layer][0].mT, out=below), outputs[layer])
         return out
 
+    def inputs(self, theta: Tensor, x: Tensor) -> list[Tensor]:
+        """Return [x, h_1, ..., h_(L-1)] of one model, what each layer reads, as pure functions of theta (P,)."""
+        read = [x]
+        for weight, bias in self.unflatten(theta)[:-1]:
+            read.append(PURE[self.activation](read[-1] @ weight + bias))
+        return read
 
-Network, Tape = MLP, Layers
+    def logits(self, theta: Tensor, x: Tensor) -> Tensor:
+        """Return one model's logits (batch, n_logits) as a pure function of theta (P,).
 
-
-def network_of(settings: Settings) -> MLP:
-    """Return the network that `settings` describe."""
-    return MLP.of(settings)
+        >>> mlp = MLP(sizes=(4, 3, 12))
+        >>> theta, x = torch.ones(mlp.n_parameters), torch.ones(2, 4)
+        >>> bool((mlp.logits(theta, x) == mlp.forward(theta, x).logits).all())
+        True
+        """
+        weight, bias = self.unflatten(theta)[-1]
+        return self.inputs(theta, x)[-1] @ weight + bias

@@ -18,8 +18,8 @@ import xarray as xr
 from torch import Tensor
 
 from sublim_utils.analysis.labels import labelled
+from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.data import Images
-from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import Ensemble, Training
 from sublim_utils.runs.lab import Lab
@@ -64,7 +64,7 @@ def fixed_set(settings: Settings, seed: int, images: Images) -> Trait:
     """Return L_T on the very images a seed's students are tracked on if they are fixed, in float64."""
     n, size = settings.n_train, settings.trait_batch_size
     index = torch.randperm(n, generator=generator(seed, "trait-batches"))[:size]
-    return Trait(MLP.of(settings), images.train[index].double(), images.train_labels[index])
+    return Trait(network_of(settings), images.train[index].double(), images.train_labels[index])
 
 
 def one_step(trait: Trait, before: Tensor, after: Tensor) -> dict[str, float]:
@@ -106,7 +106,7 @@ def straight_line(trait: Trait, start: Tensor, end: Tensor, nodes: int = 32) -> 
     d, total = end - start, torch.zeros_like(start)
     for s, weight in zip((at + 1) / 2, weights / 2, strict=True):
         total += float(weight) * trait.gradient(start + float(s) * d)
-    return np.array([float(total[part] @ d[part]) for part in trait.mlp.layers])
+    return np.array([float(total[part] @ d[part]) for part in trait.mlp.parts.values()])
 
 
 def replay(
@@ -170,6 +170,6 @@ def displacement(trait: Trait, start: Tensor, end: Tensor) -> xr.Dataset:
     Ways: the "straight line" from start to end, and "start only", grad_l L_T(start) . d_l.
     """
     moved = trait.gradient(start) * (end - start)
-    rows = [straight_line(trait, start, end), [float(moved[part].sum()) for part in trait.mlp.layers]]
-    layers = range(len(trait.mlp.layers))
+    rows = [straight_line(trait, start, end), [float(moved[part].sum()) for part in trait.mlp.parts.values()]]
+    layers = range(len(trait.mlp.parts))
     return labelled({"way": ["straight line", "start only"]}, [{"part": row} for row in rows], {"layer": layers})

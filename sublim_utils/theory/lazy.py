@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from sublim_utils.theory.quantities import Imitation, hidden, metric_root
+from sublim_utils.theory.quantities import Imitation, dense, hidden, metric_root
 
 SLOPE = {"relu": lambda h: (h > 0).to(h), "tanh": lambda h: 1 - h.square(), "identity": torch.ones_like}
 """The derivative of each activation, as a function of its output h."""
@@ -28,8 +28,9 @@ def tangent_kernel(imitation: Imitation, theta: Tensor) -> Tensor:
 
     A layer's gradient of one logit is the outer product of its input h and its backpropagated
     sensitivity delta, so Theta = sum over layers of (h . h' + 1) (delta . delta') / n; the 1 is the bias.
+    Of an MLP only.
     """
-    mlp, x = imitation.mlp, imitation.x
+    mlp, x = dense(imitation.mlp), imitation.x
     inputs, weights = hidden(mlp, theta, x), mlp.unflatten(theta)
     root = metric_root(imitation.loss, imitation.distilled(theta))
     n, m = root.shape[:2]

@@ -15,41 +15,36 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vjp
 
-from sublim_utils.engine.network import MLP
-from sublim_utils.settings import N_CLASS
-
-PURE = {"relu": torch.relu, "tanh": torch.tanh, "identity": lambda h: h}
-"""The activations of `mlp.ACTIVATIONS` without writing in place, so that autograd can follow."""
+from sublim_utils.engine.network import MLP, Network
+from sublim_utils.settings import N_CLASS, require
 
 
-def logits(mlp: MLP, theta: Tensor, x: Tensor) -> Tensor:
-    """Return z(x; theta), (n, n_logits): `MLP.forward` as a pure function of theta.
+def logits(network: Network, theta: Tensor, x: Tensor) -> Tensor:
+    """Return z(x; theta), (n, n_logits), of any network."""
+    return network.logits(theta, x)
 
-    >>> mlp = MLP(sizes=(4, 3, 12))
-    >>> theta, x = torch.ones(mlp.n_parameters), torch.ones(2, 4)
-    >>> bool((logits(mlp, theta, x) == mlp.forward(theta, x).logits).all())
-    True
+
+def dense(network: Network) -> MLP:
+    """Return a network made of dense layers; the formulas that hold only for these refuse any other.
+
+    Raises
+    ------
+    SettingsError
+        If it is no MLP.
     """
-    layers = mlp.unflatten(theta)
-    for i, (weight, bias) in enumerate(layers):
-        x = x @ weight + bias
-        if i < len(layers) - 1:
-            x = PURE[mlp.activation](x)
-    return x
+    require("network", network, isinstance(network, MLP), "an MLP: the formula holds for dense layers only")
+    return network
 
 
-def hidden(mlp: MLP, theta: Tensor, x: Tensor) -> list[Tensor]:
-    """Return [x, h_1, ..., h_(L-1)]: what each layer gets as its input, each (n, d_in of the layer)."""
-    inputs = [x]
-    for weight, bias in mlp.unflatten(theta)[:-1]:
-        inputs.append(PURE[mlp.activation](inputs[-1] @ weight + bias))
-    return inputs
+def hidden(mlp: Network, theta: Tensor, x: Tensor) -> list[Tensor]:
+    """Return [x, h_1, ..., h_(L-1)]: what each layer gets as its input, each (n, d_in of the layer); of an MLP only."""
+    return dense(mlp).inputs(theta, x)
 
 
-def same_pattern(mlp: MLP, x: Tensor, theta: Tensor, others: list[Tensor]) -> Tensor:
+def same_pattern(mlp: Network, x: Tensor, theta: Tensor, others: list[Tensor]) -> Tensor:
     """Say for which inputs no hidden unit changes sign between theta and any of `others`, (n,) booleans.
 
-    Where it holds a ReLU network has no kink on the way, and is as smooth as Lemma 1 asks.
+    Where it holds a ReLU network has no kink on the way, and is as smooth as Lemma 1 asks. Of an MLP only.
     """
     signs = [[h > 0 for h in hidden(mlp, t, x)[1:]] for t in (theta, *others)]
     same = [(a == b).all(-1) for other in signs[1:] for a, b in zip(signs[0], other, strict=True)]
@@ -65,7 +60,7 @@ class Trait:
     x, y : images (n, d_in) and labels (n,); L_T is the mean over exactly these
     """
 
-    mlp: MLP
+    mlp: Network
     x: Tensor
     y: Tensor
 
@@ -99,7 +94,7 @@ class Imitation:
     loss : "mse", sum_k (z_k - t_k)^2, or "kl", KL(softmax(t) || softmax(z)), over those logits
     """
 
-    mlp: MLP
+    mlp: Network
     x: Tensor
     mask: Tensor
     loss: str = "kl"
@@ -208,9 +203,9 @@ def random_like(d: Tensor, rng: torch.Generator) -> Tensor:
     return drawn * (d.norm() / drawn.norm())
 
 
-def layer_cosines(mlp: MLP, a: Tensor, b: Tensor) -> np.ndarray:
+def layer_cosines(network: Network, a: Tensor, b: Tensor) -> np.ndarray:
     """Return the cosine of a and b within each layer, (n_layers,); NaN where one of them is 0 there."""
-    return np.array([cosine(a[part], b[part]) for part in mlp.layers])
+    return np.array([cosine(a[part], b[part]) for part in network.parts.values()])
 
 
 def adam_step(d_s: Tensor, lr: float = 1.0) -> Tensor:

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from sublim_utils.analysis.labels import labelled
 from sublim_utils.engine import inputs
+from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.data import Images
 from sublim_utils.engine.digits import references
 from sublim_utils.engine.losses import logit_mask
-from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
 from sublim_utils.settings import Settings
 from sublim_utils.theory import quantities
@@ -50,7 +50,7 @@ class Start:
     @classmethod
     def of(cls, settings: Settings, images: Images, seed: int, n: int, device: torch.device) -> "Start":
         """Return a seed's start, in float64."""
-        mlp = MLP.of(settings)
+        mlp = network_of(settings)
         trait = quantities.Trait(mlp, images.train[:n].double().to(device), images.train_labels[:n].to(device))
         noise = inputs.uniform(n, generator(seed, "single-step-noise")).double().to(device)
         imitation = quantities.Imitation(mlp, noise, logit_mask(settings, "aux"), "kl")
@@ -107,7 +107,7 @@ def far_teacher(start: Start, d_t: Tensor, taken: Sequence[int]) -> xr.Dataset:
     for d, kind in product(d_s, STEPS):
         u = start.step(kind, d)
         rows.append({**start.effect(g, u, before), "layer_cosine": quantities.layer_cosines(mlp, u, -g)})
-    found = labelled({"taken": taken, "kind": STEPS}, rows, {"layer": range(1, len(mlp.layers) + 1)})
+    found = labelled({"taken": taken, "kind": STEPS}, rows, {"layer": range(1, len(mlp.parts) + 1)})
     size = np.array([float(g.norm() * d.norm()) for d in d_s])
     parts = quantities.split(start.imitation, theta_0, g, d_t, d_s)
     series = {

@@ -104,7 +104,7 @@ def test_training_and_every_recorded_quantity_are_the_references(case, images, t
     found = {name: torch.from_numpy(v.values[0, 0]).double() for name, v in dataset.data_vars.items()}
 
     def by_layer(a, b):
-        return torch.stack([(plain[a][:, p] * plain[b][:, p]).sum(-1) for p in mlp.layers], dim=-1)
+        return torch.stack([(plain[a][:, p] * plain[b][:, p]).sum(-1) for p in mlp.parts.values()], dim=-1)
 
     def whole(a, b):
         return (plain[a] * plain[b]).sum(-1)

@@ -83,7 +83,7 @@ def test_on_a_quadratic_one_node_gives_the_straight_line_by_layer(seed):
     q = Quadratic(seed)
     d, slope = q.after - q.before, q.gradient((q.before + q.after) / 2)
     found = account.straight_line(q, q.before, q.after, nodes=1)
-    np.testing.assert_allclose(found, [float(slope[p] @ d[p]) for p in q.mlp.layers], rtol=1e-10)
+    np.testing.assert_allclose(found, [float(slope[p] @ d[p]) for p in q.mlp.parts.values()], rtol=1e-10)
 
 
 @few
@@ -169,7 +169,7 @@ def test_the_straight_line_adds_up_to_the_change_of_the_loss(seed):
 @given(seeds)
 def test_a_layer_that_does_not_move_has_no_part_in_the_straight_line(seed):
     trait, theta, d = smooth(seed)
-    d[trait.mlp.layers[1]] = 0
+    d[trait.mlp.parts["layer 2"]] = 0
     assert account.straight_line(trait, theta, theta + d, nodes=3)[1] == 0
 
 
@@ -217,7 +217,7 @@ def test_the_records_are_the_entries_of_a_replay(trained, images, thetas, lab):
         for name, found in (("first order", account.first_order), ("trapezoid", account.trapezoid)):
             assert float(found(now).sum("layer")) == pytest.approx(entry[name], rel=1e-4, abs=1e-8)
         assert float(account.measured(now)) == pytest.approx(entry["measured"], abs=1e-6)
-        u, layers = after - before, MLP.of(FIXED).layers
+        u, layers = after - before, list(MLP.of(FIXED).parts.values())
         ends = (trait.gradient(before) + trait.gradient(after)) / 2
         by_layer = [float(ends[p] @ u[p]) for p in layers]
         np.testing.assert_allclose(account.trapezoid(now), by_layer, rtol=1e-4, atol=1e-8)
@@ -268,7 +268,7 @@ def test_a_displacements_straight_line_is_the_change_and_its_start_only_the_slop
     whole, slope = (found.sel(way=way) for way in ("straight line", "start only"))
     assert float(whole.sum()) == pytest.approx(float(trait.loss(theta + d) - trait.loss(theta)), rel=1e-9, abs=1e-12)
     g = trait.gradient(theta)
-    np.testing.assert_allclose(slope, [float(g[p] @ d[p]) for p in trait.mlp.layers], rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(slope, [float(g[p] @ d[p]) for p in trait.mlp.parts.values()], rtol=1e-9, atol=1e-14)
 
 
 def test_a_replay_counts_its_steps(lab):

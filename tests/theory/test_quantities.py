@@ -5,12 +5,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from sublim_utils.engine import losses
+from sublim_utils.engine.modules import Module
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
-from sublim_utils.settings import N_CLASS
-from sublim_utils.theory import quantities
+from sublim_utils.settings import N_CLASS, SettingsError
+from sublim_utils.theory import lazy, quantities
 
 LOSSES = ("mse", "kl")
 EPS = np.logspace(-5, -4, 5)
@@ -281,7 +283,7 @@ def test_what_is_beyond_falls_with_the_square_of_the_distance(drawn, seed):
 @given(problems, st.integers(0, 100))
 def test_layers_weighted_by_their_norms_make_the_cosine(drawn, seed):
     imitation, trait, theta = drawn
-    g, layers = trait.gradient(theta), imitation.mlp.layers
+    g, layers = trait.gradient(theta), list(imitation.mlp.parts.values())
     d_s = imitation.step(theta, theta + quantities.random_like(theta, generator(seed, "d")))
     found = quantities.layer_cosines(imitation.mlp, g, d_s)
     shares = [float(g[p].norm() * d_s[p].norm() / (g.norm() * d_s.norm())) for p in layers]
@@ -313,3 +315,20 @@ def test_a_remainder_lost_in_rounding_has_no_order():
     lost = exact * rng.uniform(-1, 1, len(EPS))
     assert np.isnan(quantities.order(EPS, lost, 0.1))
     assert np.isfinite(quantities.order(EPS, lost))
+
+
+def test_formulas_of_dense_layers_refuse_other_networks_and_the_rest_take_them():
+    network = Module(lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 12)))
+    theta, x = network.initial(generator(0, "init")).double(), torch.randn(6, 4, dtype=torch.float64)
+    imitation = quantities.Imitation(network, x, torch.arange(12) >= N_CLASS, "mse")
+    for formula in (
+        lambda: quantities.hidden(network, theta, x),
+        lambda: quantities.same_pattern(network, x, theta, []),
+        lambda: lazy.tangent_kernel(imitation, theta),
+    ):
+        with pytest.raises(SettingsError, match=r"network = Module\(Sequential\) is not allowed: it must be an MLP"):
+            formula()
+    trait = quantities.Trait(network, x, torch.arange(6))
+    d_t = -trait.gradient(theta)
+    inner = quantities.inner_products(imitation, theta, d_t, EPS)
+    assert quantities.slope_at_zero(EPS, inner) == pytest.approx(float(imitation.rate(theta, d_t)), rel=1e-4)

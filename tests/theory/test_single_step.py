@@ -98,7 +98,7 @@ def test_the_scaled_steps_are_those_along_the_textbook_gradient(start):
 
 def test_a_far_teachers_steps_are_the_textbooks_and_the_parts_make_the_cosine(start, d_t):
     found = single_step.far_teacher(start, d_t, [1, 2, 4])
-    g, layers = reference.gradient(trait, start.theta_0)[1], MLP.of(SETTINGS).layers
+    g, layers = reference.gradient(trait, start.theta_0)[1], list(MLP.of(SETTINGS).parts.values())
     for taken, d in zip((1, 2, 4), d_t, strict=True):
         here, steps = found.sel(taken=taken), steps_towards(start.theta_0, start.theta_0 + d, 2)
         for kind, u in steps.items():

@@ -1,0 +1,113 @@
+"""The networks that `Settings.network` names: the paper's MLP, a small convolutional network, a small transformer.
+
+All read flat images (..., 784) in [-1, 1] and give 10 class logits and m auxiliary ones, outputs of one last
+linear layer. All weights are drawn as the MLP's: N(0, 1/d_in), biases 0.
+"""
+
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sublim_utils.engine.modules import Module
+from sublim_utils.engine.network import MLP, Network
+from sublim_utils.settings import N_CLASS, Settings
+
+SIDE = 28  # pixels
+
+
+def drawn(module: nn.Module) -> None:
+    """Draw a layer's weights N(0, 1/d_in), d_in being the numbers that one output reads; set its biases to 0."""
+    for name, parameter in module.named_parameters(recurse=False):
+        if name == "bias":
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+
+
+class CNN(nn.Module):
+    """Two convolutions of stride 2 (28 -> 14 -> 7 pixels), a dense layer, and the logits; ReLU between them."""
+
+    def __init__(self, n_logits: int, channels: tuple[int, int] = (8, 16), width: int = 64, kernel: int = 5) -> None:
+        super().__init__()
+        first, second = channels
+        self.conv1 = nn.Conv2d(1, first, kernel, stride=2, padding=kernel // 2)
+        self.conv2 = nn.Conv2d(first, second, kernel, stride=2, padding=kernel // 2)
+        self.dense = nn.Linear(second * (SIDE // 4) ** 2, width)
+        self.head = nn.Linear(width, n_logits)
+        self.apply(drawn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (batch, n_logits) of images (batch, 784)."""
+        x = F.relu(self.conv1(x.view(-1, 1, SIDE, SIDE)))
+        x = F.relu(self.conv2(x))
+        return self.head(F.relu(self.dense(x.flatten(1))))
+
+
+class Attention(nn.Module):
+    """Self-attention over all patches, in several heads.
+
+    Written out: with 16 tokens it is faster here than torch's kernel, and it can be differentiated twice.
+    """
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.read = nn.Linear(width, 3 * width)
+        self.write = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what each token reads from all, (batch, token, width)."""
+        q, k, v = self.read(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        share = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1)
+        return self.write((share @ v).transpose(1, 2).flatten(2))
+
+
+def normed(x: Tensor) -> Tensor:
+    """Return x with mean 0 and variance 1 over its width; no gains, so that all of theta is drawn alike."""
+    return F.layer_norm(x, x.shape[-1:])
+
+
+class Block(nn.Module):
+    """x + attention(norm x), then x + dense(ReLU(dense(norm x)))."""
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, n_heads)
+        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens (batch, token, width) after the block."""
+        x = x + self.attention(normed(x))
+        return x + self.down(F.relu(self.up(normed(x))))
+
+
+class ViT(nn.Module):
+    """A vision transformer without class token: patches of 7 x 7 pixels, blocks, mean over patches, logits."""
+
+    def __init__(self, n_logits: int, patch: int = 7, width: int = 32, n_blocks: int = 2, n_heads: int = 4) -> None:
+        super().__init__()
+        self.patch = patch
+        self.embedding = nn.Linear(patch**2, width)
+        self.position = nn.Embedding((SIDE // patch) ** 2, width)
+        self.blocks = nn.Sequential(*(Block(width, n_heads) for _ in range(n_blocks)))
+        self.head = nn.Linear(width, n_logits)
+        self.apply(drawn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (batch, n_logits) of images (batch, 784)."""
+        rows = SIDE // self.patch
+        patches = x.view(-1, rows, self.patch, rows, self.patch).transpose(2, 3).flatten(3).flatten(1, 2)
+        x = self.blocks(self.embedding(patches) + self.position.weight)
+        return self.head(normed(x).mean(1))
+
+
+MODULES = {"cnn": CNN, "vit": ViT}
+"""The networks other than the MLP by their name in `Settings`."""
+
+
+def network_of(settings: Settings) -> Network:
+    """Return the network that `settings` describe."""
+    if settings.network == "mlp":
+        return MLP.of(settings)
+    return Module(partial(MODULES[settings.network], N_CLASS + settings.n_aux), head="head")
