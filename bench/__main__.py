@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench import bfloat16, growth, processes, render, roofline, tracked, whole
+from bench import bfloat16, growth, modules, processes, render, roofline, tracked, whole
 from bench.setting import FULL, QUICK, Bench
 from sublim_utils.engine.files import write_atomically
 
@@ -22,7 +22,7 @@ PAGE = HERE.parent / "book" / "measured" / "bench.md"
 QUICK_FOLDER = HERE.parent / "_build" / "bench"
 MEASURES = {
     "whole": whole.measure, "tracked": tracked.measure, "roofline": roofline.measure, "growth": growth.measure,
-    "processes": processes.measure, "bfloat16": bfloat16.measure,
+    "processes": processes.measure, "bfloat16": bfloat16.measure, "modules": modules.measure,
 }  # fmt: skip
 
 

@@ -162,6 +162,22 @@ def bfloat16(found: dict) -> str:
     ])  # fmt: skip
 
 
+def modules(found: dict) -> str:
+    """Return the table of networks made of modules."""
+    rows = [
+        [f"{n} x {name}", ranged(seconds, 1000), ranged(row["over written out"][name])]
+        for n, row in found.items()
+        for name, seconds in row["seconds"].items()
+    ]
+    head = ["models of one seed", "pass [ms]", "this / MLP, written out"]
+    return "\n\n".join([
+        "#### Any module as a network",
+        "One forward and backward pass over a batch: of the MLP written out, and of the same MLP and the other networks"
+        " as modules, whose models the engine runs one after the other; and by vmap, which it does not use.",
+        table(head, rows),
+    ])  # fmt: skip
+
+
 def book(found: dict | None) -> str:
     """Return the table of the time from an empty cache to the built book."""
     title = "### From an empty cache to the book"
@@ -179,7 +195,7 @@ def book(found: dict | None) -> str:
 
 PARTS = {
     "whole": whole, "tracked": tracked, "roofline": roofline, "growth": growth, "processes": processes,
-    "bfloat16": bfloat16,
+    "bfloat16": bfloat16, "modules": modules,
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import bfloat16, clock, compiled, goals, public, render, roofline, whole
+from bench import bfloat16, clock, compiled, goals, modules, public, render, roofline, whole
 from bench.candidates import PARTS, Candidate
 from bench.clock import alternate
 from bench.ours import Plain, teacher_task
@@ -123,6 +123,16 @@ def test_mlp_layout_survives_the_public_networks():
     mlp = MLP.of(small.SETTINGS)
     theta = torch.randn(3, mlp.n_parameters)
     assert torch.equal(public.flat(public.network(mlp, theta)), theta)
+
+
+def test_every_way_to_run_a_network_takes_the_same_gradient():
+    found = modules.ways(small.SETTINGS)
+    x, dlogits = torch.randn(1, 1, 5, 784), torch.randn(1, 2, 5, 13)
+    for name, (network, gradient) in found.items():
+        theta = torch.stack([network.initial(generator(seed, "init")) for seed in range(2)])[None]
+        expected = found[name.removesuffix(", by vmap")][1](theta, x, dlogits)
+        torch.testing.assert_close(gradient(theta, x, dlogits), expected, rtol=1e-4, atol=1e-5)
+    assert len(found) == 7
 
 
 @pytest.mark.parametrize("module", [clock, goals, roofline, whole])

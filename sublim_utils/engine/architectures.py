@@ -83,7 +83,11 @@ class Block(nn.Module):
 
 
 class ViT(nn.Module):
-    """A vision transformer without class token: patches of 7 x 7 pixels, blocks, mean over patches, logits."""
+    """A vision transformer: 16 patches of 7 x 7 pixels, two blocks, and the logits, which read all tokens.
+
+    With the mean over tokens in their place a teacher of 5 epochs stays below 0.9. A pass takes
+    5.3 times as long as the MLP's (batch 1024, one thread).
+    """
 
     def __init__(self, n_logits: int, patch: int = 7, width: int = 32, n_blocks: int = 2, n_heads: int = 4) -> None:
         super().__init__()
@@ -91,7 +95,7 @@ class ViT(nn.Module):
         self.embedding = nn.Linear(patch**2, width)
         self.position = nn.Embedding((SIDE // patch) ** 2, width)
         self.blocks = nn.Sequential(*(Block(width, n_heads) for _ in range(n_blocks)))
-        self.head = nn.Linear(width, n_logits)
+        self.head = nn.Linear((SIDE // patch) ** 2 * width, n_logits)
         self.apply(drawn)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,7 +103,7 @@ class ViT(nn.Module):
         rows = SIDE // self.patch
         patches = x.view(-1, rows, self.patch, rows, self.patch).transpose(2, 3).flatten(3).flatten(1, 2)
         x = self.blocks(self.embedding(patches) + self.position.weight)
-        return self.head(normed(x).mean(1))
+        return self.head(normed(x).flatten(1))
 
 
 MODULES = {"cnn": CNN, "vit": ViT}

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sublim_utils.engine import inputs
 from sublim_utils.engine.architectures import MODULES, network_of
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
@@ -58,7 +59,8 @@ def test_every_pixel_and_every_parameter_counts(name):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_teacher_and_students_are_trained_and_recorded_part_by_part(name, images):
+def test_teacher_and_students_are_trained_and_recorded_part_by_part(name, images, monkeypatch):
+    monkeypatch.setattr(inputs, "N_HELDOUT", 32)
     conditions = {
         "baseline": Condition(),
         "projected": Condition(projection=1.0, side="two", target="update"),
