@@ -1,4 +1,4 @@
-"""Who replicates chapter 01 in the bench, each as tasks of the same names."""
+"""Who replicates the first chapter in the bench, each as tasks of the same names."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ PARTS = ("teacher step", "student step", "teacher evaluation", "student evaluati
 
 @dataclass
 class Candidate:
-    """Someone who replicates chapter 01.
+    """Someone who replicates the first chapter.
 
     Parameters
     ----------

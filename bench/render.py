@@ -41,8 +41,8 @@ def whole(found: dict) -> str:
     note = f" Compiling took {significant(compiled)} s and is not counted." if compiled else ""
     return "\n\n".join([
         "#### A teacher and its four students",
-        "Seconds for one seed of chapter 01's experiment, added up from its timed parts (times per seed; a student step"
-        " is one of each of the four kinds):",
+        "Seconds for one seed of the first chapter's experiment, added up from its timed parts (times per seed; a"
+        " student step is one of each of the four kinds):",
         FORMULA,
         f"with $EN/B$ = {significant(counts['teacher step'])} steps, $E + 1$ = {counts['teacher evaluation']} and $P$ ="
         f" {counts['student evaluation']} evaluations. The {PUBLIC} computes the"
@@ -66,7 +66,7 @@ def whole_goals(candidates: dict) -> str:
         lines.append(f"- the best other, {name}, over ours, {significant(over)}: goal {verdict}")
     minutes = 100 * candidates["ours, tracked"]["seconds"]["median"] / 60
     verdict = goals.HUNDRED_SEEDS.verdict(minutes)
-    lines.append(f"- chapter 01 at a hundred seeds, tracked, {significant(minutes)} min: goal {verdict}")
+    lines.append(f"- the first chapter at a hundred seeds, tracked, {significant(minutes)} min: goal {verdict}")
     return "\n".join(lines)
 
 

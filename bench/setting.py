@@ -61,7 +61,7 @@ def stand_in_teachers(settings: Settings, seeds: list[int], device: torch.device
 
 
 def four_students() -> dict[str, Condition]:
-    """Return the students of chapter 01."""
+    """Return the students of the first chapter."""
     return dict(EXPERIMENTS["phenomenon"].conditions)
 
 

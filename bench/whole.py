@@ -1,4 +1,4 @@
-"""Part 1: the whole experiment of chapter 01, a teacher and its four students, by each candidate.
+"""Part 1: the whole experiment of the first chapter, a teacher and its four students, by each candidate.
 
 A run takes minutes, so its parts are timed in alternation and added up:
 

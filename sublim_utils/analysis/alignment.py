@@ -9,8 +9,8 @@ import xarray as xr
 def cosine(runs: xr.Dataset, *, layer: bool = False) -> xr.DataArray:
     r"""Return cos(trait gradient, distillation gradient) at every step, in [-1, 1].
 
-    Whole: sum_l <t_l, g_l> / sqrt(sum_l |t_l|^2 sum_l |g_l|^2), dims (seed, condition,
-    step); with `layer`, <t_l, g_l> / (|t_l| |g_l|) with the dimension layer too. NaN where a
+    Whole: g_T . g_S / (|g_T| |g_S|), each a sum over layers, dims (seed, condition, step); with
+    `layer`, that of each layer by itself, with the dimension layer too. NaN where a
     gradient is exactly 0.
     """
     inner, sizes = runs["inner"], (runs["trait_norm"], runs["distill_norm"])
@@ -65,10 +65,10 @@ def random_cosines(n_parameters: int, n: int, rng: np.random.Generator) -> np.nd
 
 
 def noise_free_square(small: xr.DataArray, large: xr.DataArray, n_small: int, n_large: int) -> xr.DataArray:
-    r"""Return |t|^2 without sampling noise, from squared norms at two batch sizes.
+    r"""Return |g_T|^2 without sampling noise, from squared norms at two batch sizes.
 
-    A batch of B independent images gives E|t_B|^2 = |t|^2 + s^2 / B (s^2 the variance of one
-    image's gradient), so |t|^2 = (B_large |t_large|^2 - B_small |t_small|^2) / (B_large - B_small).
+    A batch of B independent images gives E|g_T^B|^2 = |g_T|^2 + tau^2 / B (tau^2 the variance of
+    one image's gradient), so |g_T|^2 is the difference of B |g_T^B|^2 at both sizes over that of B.
 
     >>> float(noise_free_square(xr.DataArray(4 + 8 / 2), xr.DataArray(4 + 8 / 16), 2, 16))
     4.0

@@ -1,4 +1,4 @@
-"""The first layer's weights as pictures: what a training changed, unit by unit, for chapter 01 and the explorer."""
+"""The first layer's weights as pictures: what a training changed, unit by unit, for a chapter and the explorer."""
 
 from collections.abc import Sequence
 
@@ -51,7 +51,7 @@ def first_layer(
 
 
 def over_training(lab: Lab, seed: int = 0) -> xr.Dataset:
-    """Return `first_layer` of the students of chapter 01, at each evaluation of one seed's training."""
+    """Return `first_layer` of the phenomenon's students, at each evaluation of one seed's training."""
     settings, conditions = EXPERIMENTS["phenomenon"].at(lab.profile)
 
     def looked_at(seed: int, advance: Advance) -> xr.Dataset:

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 
-from sublim_utils.book.claims import VERDICT_PAGE, Claim, badge, read, registered
+from sublim_utils.book.claims import VERDICT_CHAPTER, Claim, badge, chapter_link, read, registered
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.profiles import RECORDED
 
@@ -39,15 +38,15 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def anchor(row: Mapping[str, object], page: str) -> str:
-    """Return a claim's id as an anchor that leads to the same anchor on `page`, nowhere if that is empty.
+def anchor(claim: str, chapter: str) -> str:
+    """Return a claim's id as an anchor that leads to the same anchor in a chapter, nowhere if that is empty.
 
-    >>> anchor({"id": "C4.x"}, "05_causal.html")
-    '<a id="C4.x" href="05_causal.html#C4.x"><code>C4.<wbr>x</code></a>'
+    >>> anchor("C4.x", "causal")
+    '<a id="C4.x" href="chapter:causal#C4.x"><code>C4.<wbr>x</code></a>'
     """
-    link = f' href="{page}#{row["id"]}"' if page else ""
-    text = re.sub(r"([._])", r"\1<wbr>", str(row["id"]))  # where a narrow column may break it
-    return f'<a id="{row["id"]}"{link}><code>{text}</code></a>'
+    link = f' href="{chapter_link(chapter, claim)}"' if chapter else ""
+    text = re.sub(r"([._])", r"\1<wbr>", claim)  # where a narrow column may break it
+    return f'<a id="{claim}"{link}><code>{text}</code></a>'
 
 
 def summary_table(results: str | Path, prefix: str = "", *, linked: bool = True) -> str:
@@ -58,7 +57,7 @@ def summary_table(results: str | Path, prefix: str = "", *, linked: bool = True)
     """
 
     def cells(row: dict[str, object]) -> tuple[object, ...]:
-        name = anchor(row, "../notebooks/{chapter}.html".format(**row)) if linked else "`{id}`".format(**row)
+        name = anchor(str(row["id"]), str(row["chapter"])) if linked else "`{id}`".format(**row)
         verdict = badge(str(row["verdict"])) if linked else row["verdict"]
         return f"{name} {row['claim']}: *{row['quantity']}*", described(row), row["n_seeds"], row["criterion"], verdict
 
@@ -89,13 +88,13 @@ def verdict_table(rows: Iterable[dict[str, object]]) -> str:
         head,
         (
             (
-                f"{anchor(row, '{chapter}.html'.format(**row))} {row['claim']}: *{row['quantity']}*",
+                f"{anchor(str(row['id']), str(row['chapter']))} {row['claim']}: *{row['quantity']}*",
                 described(row),
                 row["n_seeds"],
                 row["criterion"],
                 row["paper"],
                 f"{badge(row['verdict'])} {CONCLUSIONS[row['verdict']]}",
-                f"{{doc}}`{row['chapter']}`",
+                f"{{ref}}`chapter-{row['chapter']}`",
             )
             for row in rows
         ),
@@ -144,7 +143,7 @@ def criteria_table(results: str | Path) -> str:
     recorded = {row["id"] for row in load_claims(results)}
 
     def row(c: Claim) -> tuple[str, ...]:
-        name = anchor(asdict(c), f"../notebooks/{VERDICT_PAGE}" if c.id in recorded else "")
+        name = anchor(c.id, VERDICT_CHAPTER if c.id in recorded else "")
         return (f"{name} {c.claim}: *{c.quantity}*", c.source, c.paper, c.criterion)
 
     head = ("claim: *quantity*", "source", "source's figure", "criterion")

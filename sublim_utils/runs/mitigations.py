@@ -1,4 +1,4 @@
-"""The mitigations of chapter 06 as conditions: the liminal penalty in all its forms, and others."""
+"""The mitigations of the liminal chapter as conditions: the liminal penalty in all its forms, and others."""
 
 from sublim_utils.settings import Condition
 
@@ -57,7 +57,7 @@ FAMILIES = {
 
 
 def family(name: str) -> str:
-    """Return what kind of mitigation a condition of chapter 06 is.
+    """Return what kind of mitigation a condition of the liminal chapter is.
 
     >>> family("constant, aux, x 100, T 2")
     'liminal training'

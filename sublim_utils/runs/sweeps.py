@@ -1,4 +1,4 @@
-"""The sweeps of chapter 08: axes, on each the points at which the auxiliary student is trained anew."""
+"""The sweeps of the robustness chapter: axes, on each the points at which the auxiliary student is trained anew."""
 
 import re
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def multiple(setting: str, label: str, factor: float) -> Point:
 
 
 INIT_NOISES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 3.0)
-"""sigma, in units of each layer's initial scale 1/sqrt(d_in); 0.1, 0.3, 1 and 3 are chapter 06's too."""
+"""sigma, in units of each layer's initial scale 1/sqrt(d_in); 0.1, 0.3, 1 and 3 are the liminal chapter's too."""
 
 
 def init_noises() -> dict[str, Condition]:

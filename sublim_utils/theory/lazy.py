@@ -1,6 +1,6 @@
 r"""The lazy student: the network linearised at theta_0, whose whole training is known in closed form.
 
-This is the book's own theorem, (thm-lazy) in chapter 02. The student's logits are
+This is the book's own theorem, (thm-lazy) in the theory chapter. The student's logits are
 z_0 + J d, its loss is L_S(d) = (d - eps D_T)^T K (d - eps D_T) / 2 with K = E_x[J^T M J]
 (exactly so for squared error; for the softmax loss to second order). With Phi = B^T J / sqrt(n),
 B B^T = M, we have K = Phi^T Phi (P x P), and all that is asked for follows from the tangent

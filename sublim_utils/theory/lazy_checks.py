@@ -1,4 +1,4 @@
-r"""The lazy student's formula beside what it describes: (thm-lazy) of chapter 02, a seed at a time, in float64.
+r"""The lazy student's formula beside what it describes: (thm-lazy) of the theory chapter, a seed at a time, in float64.
 
 All students here learn the auxiliary logits of n images of uniform noise; start and directions D_T are those of
 `lemma.Start`, with -grad L_T taken on n_trait images.

@@ -1,6 +1,6 @@
-r"""Lemma 1 and Theorem 1 of chapter 02 on the network of the experiments, in float64, a seed at a time.
+r"""Lemma 1 and Theorem 1 of the theory chapter on the network of the experiments, in float64, a seed at a time.
 
-Source: Cloud et al. (arXiv 2507.14805), section 6.1 and appendix C; equation labels are chapter 02's. What a
+Source: Cloud et al. (arXiv 2507.14805), section 6.1 and appendix C; equation labels are that chapter's. What a
 function here returns depends on its arguments, the kind of network in `settings` and `VERSION` alone.
 """
 

@@ -4,7 +4,7 @@ Notation of the book: theta_0 the common start, theta_T = theta_0 + eps D_T the 
 L_S(theta) = E_x l(z(x; theta), z(x; theta_T)) the student's loss on the distilled logits,
 D_S = -grad L_S(theta_0) its step, J the Jacobian of the logits at theta_0, and
 M = d/dt of -grad_z l(z, t) at t = z. Sources: Cloud et al. (arXiv 2507.14805), section 6.1
-and appendix C; equation labels are those of chapter 02, where no other is named. Everything here
+and appendix C; equation labels are those of the theory chapter, where no other is named. Everything here
 is differentiable and works on one model: theta is (P,), inputs x are (n, d_in), logits (n, n_logits).
 """
 
@@ -216,7 +216,7 @@ def layer_cosines(mlp: MLP, a: Tensor, b: Tensor) -> np.ndarray:
 def adam_step(d_s: Tensor, lr: float = 1.0) -> Tensor:
     """Return Adam's first step along D_S = -grad L, (P,): lr D_S / (|D_S| + 1e-8), element by element.
 
-    Equation (eq-adam-first) of chapter 03: Adam's two running means are then the gradient and its square.
+    Equation (eq-adam-first) of the chapter single_step: Adam's two running means are then the gradient and its square.
 
     >>> adam_step(torch.tensor([3.0, -2.0, 0.0]), lr=0.5).tolist()
     [0.5, -0.5, 0.0]
@@ -224,16 +224,16 @@ def adam_step(d_s: Tensor, lr: float = 1.0) -> Tensor:
     return lr * d_s / (d_s.abs() + 1e-8)
 
 
-def split(imitation: Imitation, theta_0: Tensor, g: Tensor, d_t: Tensor, d_s: Tensor) -> dict[str, np.ndarray]:
-    """Return the parts of -g . D_S, g = grad L_T(theta_0), for some teachers theta_0 + D_T; they add up to it.
+def split(imitation: Imitation, theta_0: Tensor, g_T: Tensor, d_t: Tensor, d_s: Tensor) -> dict[str, np.ndarray]:
+    """Return the parts of -g_T . D_S, g_T = grad L_T(theta_0), for some teachers theta_0 + D_T; they add up to it.
 
-    With D_T = -c g + R and R . g = 0, equation (eq-split) of chapter 03:
-    signed = c g^T K g has c's sign by Lemma 1; cross = -g^T K R has none; beyond = what is left,
+    With D_T = -c g_T + R and R . g_T = 0, equation (eq-split) of the chapter single_step:
+    signed = c g_T^T K g_T has c's sign by Lemma 1; cross = -g_T^T K R has none; beyond = what is left,
     of second order in D_T. d_t, d_s : D_T and D_S of each teacher, (k, P); each part is (k,).
     """
-    k_g = imitation.curvature(theta_0, g)
-    near, whole = -(d_t @ k_g), -(d_s @ g)
-    signed = -(d_t @ g) / (g @ g) * (g @ k_g)
+    k_g = imitation.curvature(theta_0, g_T)
+    near, whole = -(d_t @ k_g), -(d_s @ g_T)
+    signed = -(d_t @ g_T) / (g_T @ g_T) * (g_T @ k_g)
     parts = {"signed": signed, "cross": near - signed, "beyond": whole - near}
     return {name: part.numpy(force=True) for name, part in parts.items()}
 
@@ -241,8 +241,8 @@ def split(imitation: Imitation, theta_0: Tensor, g: Tensor, d_t: Tensor, d_s: Te
 def predicted_change(trait: Trait, theta: Tensor, d: Tensor, sizes: np.ndarray) -> dict[str, np.ndarray]:
     """Return the change of L_T along a step eta d, for each eta: first order, second order, and measured.
 
-    first = eta g . d, second = first + eta^2 d^T H d / 2, actual = L_T(theta + eta d) - L_T(theta), equation
-    (eq-second-order) of chapter 03, with g and H the gradient and the Hessian of L_T at theta;
+    first = eta g_T . d, second = first + eta^2 d^T H d / 2, actual = L_T(theta + eta d) - L_T(theta), equation
+    (eq-second-order) of the chapter single_step, with g_T and H the gradient and the Hessian of L_T at theta;
     `accuracy` is its change on the same images.
     """
     first = sizes * float(trait.gradient(theta) @ d)

@@ -1,4 +1,4 @@
-"""Chapter 02's lazy student on small networks: the formula, and what really happens, by other routes."""
+"""The lazy student on small networks: the formula, and what really happens, by other routes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Chapter 02's cases on small networks, against the engine, autograd and a textbook network."""
+"""The theory chapter's cases on small networks, against the engine, autograd and a textbook network."""
 
 from dataclasses import replace
 from itertools import product

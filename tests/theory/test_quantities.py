@@ -1,4 +1,4 @@
-"""The statements of chapters 02 and 03 on small random networks, each as a property that can fail."""
+"""The statements of the chapters theory and single_step on small random networks, each as a property that can fail."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Chapter 03's step on small networks, against a textbook network, autograd and torch's Adam."""
+"""The single step on small networks, against a textbook network, autograd and torch's Adam."""
 
 import numpy as np
 import pytest
