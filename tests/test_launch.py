@@ -28,7 +28,15 @@ def built(folder: Path, url: str, text: str = "{claim}`C4.projected_accuracy`") 
     shutil.copy(ROOT / "book" / "references.bib", folder / "book")
     shutil.copytree(ROOT / "book" / "_static", folder / "book" / "_static")
     (folder / "notebooks" / "chapter.ipynb").write_text(CHAPTER)
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(folder), "-q", "-n", "-W", "--keep-going"]
+    command = [
+        str(Path(sys.executable).with_name("jupyter-book")),
+        "build",
+        str(folder),
+        "-q",
+        "-n",
+        "-W",
+        "--keep-going",
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

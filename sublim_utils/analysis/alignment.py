@@ -5,6 +5,23 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+__all__ = [
+    "applied_cosine",
+    "cosine",
+    "displacement_cosine",
+    "drive_cosine",
+    "falls_to",
+    "fraction_positive",
+    "gain_share",
+    "half_point",
+    "noise_free_square",
+    "per_epoch",
+    "random_cosines",
+    "slope",
+    "smooth",
+    "trait_loss_change",
+]
+
 
 def cosine(runs: xr.Dataset, *, layer: bool = False) -> xr.DataArray:
     r"""Return cos(trait gradient, distillation gradient) at every step, in [-1, 1].
@@ -106,11 +123,11 @@ def half_point(x: Sequence[float], y: Sequence[float]) -> float:
     >>> half_point([0, 1, 5], [2.0, 3.0, 6.0])
     2.333333333333333
     """
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if y[-1] == y[0]:
+    values = np.asarray(y, dtype=float)
+    if values[-1] == values[0]:
         return float("nan")
-    way = np.maximum.accumulate((y - y[0]) / (y[-1] - y[0]))
-    return falls_to(0.5, x, 1 - way)
+    way = np.maximum.accumulate((values - values[0]) / (values[-1] - values[0]))
+    return falls_to(0.5, x, (1 - way).tolist())
 
 
 def falls_to(level: float, x: Sequence[float], y: Sequence[float]) -> float:
@@ -122,8 +139,7 @@ def falls_to(level: float, x: Sequence[float], y: Sequence[float]) -> float:
     >>> falls_to(2.0, [0, 1, 3], [6.0, 4.0, 0.0])
     2.0
     """
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    below = np.flatnonzero(y <= level)
+    below = np.flatnonzero(np.asarray(y, dtype=float) <= level)
     if not len(below) or below[0] == 0:
         return float(x[below[0]] if len(below) else x[-1])
     before, after = below[0] - 1, below[0]

@@ -4,6 +4,8 @@ import xarray as xr
 
 from sublim_utils.analysis.alignment import cosine
 
+__all__ = ["MEASURES", "summary"]
+
 MEASURES = {"accuracy": "test accuracy", "cosine": "mean cosine", "drive": "summed drive (nats)"}
 """What is drawn on every axis, of `summary`."""
 

@@ -19,6 +19,21 @@ from sublim_utils.analysis.stats import Interval, mean_interval
 from sublim_utils.engine.data import DataError
 from sublim_utils.engine.files import write_atomically
 
+__all__ = [
+    "SIGNS",
+    "VERDICTS",
+    "VERDICT_CHAPTER",
+    "Claim",
+    "Claims",
+    "as_json",
+    "badge",
+    "chapter_link",
+    "collect",
+    "read",
+    "recorded",
+    "registered",
+]
+
 SIGNS = {"agrees": "✓", "differs": "✗", "inconclusive": "?", "not tested": "–"}
 VERDICTS = tuple(SIGNS)
 VERDICT_CHAPTER = "verdicts"
@@ -141,7 +156,8 @@ class Claims:
 
     def __init__(self, results: str | Path, chapter: str) -> None:
         self.path = Path(results) / "claims" / f"{chapter}.json"
-        self.chapter, self.rows = chapter, {}
+        self.chapter = chapter
+        self.rows: dict[str, dict[str, object]] = {}
 
     def record(self, name: str, values: Interval | Sequence[float] | np.ndarray | xr.DataArray) -> Claim:
         """Record an interval, or one value per seed, for a registered claim; return it judged.
@@ -205,7 +221,7 @@ def collect(results: str | Path) -> list[dict[str, object]]:
     DataError
         As `read`.
     """
-    records = {}
+    records: dict[object, dict[str, object]] = {}
     for path in sorted((Path(results) / "claims").glob("*.json")):
         records |= {row["id"]: row for row in read(path)}
     rows = [records[name] for name in registered() if name in records]

@@ -13,6 +13,8 @@ from nbformat import NotebookNode
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.provenance import provenance
 
+__all__ = ["KEY", "VERSIONS", "command", "duration", "finish", "finished", "made", "text"]
+
 KEY = "made"
 """Where the result of `made` lies in a notebook's metadata."""
 

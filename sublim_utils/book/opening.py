@@ -6,6 +6,8 @@ from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.settings import Settings
 
+__all__ = ["open_chapter"]
+
 
 def open_chapter(
     chapter: str,

@@ -9,11 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sublim_utils.runs import mitigations, sweeps
+from sublim_utils.runs.conditions import (
+    BASELINE,
+    CONTROLS,
+    CROSS,
+    PROJECTED,
+    UPDATE_PROJECTED,
+    Conditions,
+    causal_grid,
+)
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.store import Store, student_address
 from sublim_utils.settings import Condition, Settings
 
-Conditions = Mapping[str, Condition]
+__all__ = ["EXPERIMENTS", "Experiment", "chapter_of", "of_chapter", "on_fixed_set", "run_at", "under"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +63,8 @@ class Experiment:
 
     def settings_of(self, profile: Profile) -> Settings:
         """Return the protocol at a profile's size, with this experiment's changes."""
-        own = profile.settings()
-        scaled = {name: max(1, round(factor * getattr(own, name))) for name, factor in self.scaled.items()}
+        size = profile.settings()
+        scaled = {name: max(1, round(factor * getattr(size, name))) for name, factor in self.scaled.items()}
         return profile.settings(**self.settings, **scaled)
 
     def conditions_of(self, settings: Settings, *, full: bool = True) -> dict[str, Condition]:
@@ -74,66 +83,6 @@ class Experiment:
         return set.intersection(
             *(set(store.seeds("students", student_address(settings, c))) for c in conditions.values())
         )
-
-
-BASELINE = Condition()
-CROSS = Condition(teacher="other")
-PROJECTED = Condition(projection=1.0)
-UPDATE_PROJECTED = Condition(projection=1.0, target="update")
-
-STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-"""Points of the dose-response, beside 0: the baseline."""
-
-CUTS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
-"""Epochs at which the projection ends ("first") or begins ("after")."""
-
-WINDOWS = (0.5, 1.0, 2.0, 3.0)
-"""Epochs at which a projection of one epoch's length begins ("window"); one at 4 is "after 4"."""
-
-
-def doses(target: str) -> dict[str, Condition]:
-    """Return the projection of `target` at every strength: "gradient x 0.5" and so on."""
-    return {f"{target} x {s:g}": Condition(projection=s, target=target) for s in STRENGTHS}
-
-
-def timings(settings: Settings, target: str) -> dict[str, Condition]:
-    """Return the projection of `target` in the first k steps only, after them only, and in windows.
-
-    A name gives epochs ("update, first 0.5"); points past the end of training are left out.
-    """
-    per, last = settings.steps_per_epoch, settings.n_steps
-    spans = {
-        **{f"first {e:g}": (0, round(per * e)) for e in CUTS},
-        **{f"after {e:g}": (round(per * e), last) for e in CUTS},
-        **{f"window {e:g}": (round(per * e), round(per * (e + 1))) for e in WINDOWS},
-    }
-    return {
-        f"{target}, {name}": Condition(projection=1.0, target=target, window=span)
-        for name, span in spans.items()
-        if span[0] < min(span[1], last) and span[1] <= last
-    }
-
-
-CONTROLS = {
-    "keep only aligned": Condition(projection=1.0, side="keep"),
-    "per layer": Condition(projection=1.0, scope="layer"),
-    "displacement": Condition(projection=1.0, direction="displacement"),
-    "independent batch": Condition(projection=1.0, projection_batch="independent"),
-    "update, two-sided": Condition(projection=1.0, target="update", side="two"),
-    "update, random direction": Condition(projection=1.0, target="update", direction="random"),
-    "update, independent batch": Condition(projection=1.0, target="update", projection_batch="independent"),
-}
-"""What could explain the causal chapter's finding away."""
-
-
-def causal_grid(settings: Settings) -> dict[str, Condition]:
-    """Return the doses and timings of the causal chapter."""
-    return {
-        **doses("gradient"),
-        **doses("update"),
-        **timings(settings, "gradient"),
-        **timings(settings, "update"),
-    }
 
 
 def under(optimizer: str, lr: float, few: tuple[str, ...]) -> Experiment:

@@ -26,6 +26,22 @@ from sublim_utils.runs.lab import Lab
 from sublim_utils.settings import Condition, Settings, SettingsError
 from sublim_utils.theory.quantities import Trait
 
+__all__ = [
+    "ORDERS",
+    "VERSION",
+    "acting_curvature",
+    "closure",
+    "displacement",
+    "first_order",
+    "fixed_set",
+    "measured",
+    "one_step",
+    "replay",
+    "sampled_steps",
+    "straight_line",
+    "trapezoid",
+]
+
 VERSION = 1
 """Part of the address of what is stored of replays: raise it when a change alters what they return."""
 

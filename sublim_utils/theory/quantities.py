@@ -18,6 +18,26 @@ from torch.func import grad, jvp, vjp
 from sublim_utils.engine.network import MLP
 from sublim_utils.settings import N_CLASS
 
+__all__ = [
+    "PURE",
+    "Imitation",
+    "Trait",
+    "adam_step",
+    "distance",
+    "hidden",
+    "layer_cosines",
+    "logits",
+    "metric_root",
+    "order",
+    "predicted_change",
+    "random_like",
+    "same_pattern",
+    "slope_at_zero",
+    "split",
+    "student_inner",
+    "vector_cosine",
+]
+
 PURE = {"relu": torch.relu, "tanh": torch.tanh, "identity": lambda h: h}
 """The activations of `mlp.ACTIVATIONS` without writing in place, so that autograd can follow."""
 
@@ -83,9 +103,9 @@ class Trait:
 
     def evaluate(self, theta: Tensor) -> tuple[float, float]:
         """Return L_T(theta) and the share of the images whose largest class logit is the label's."""
-        found = logits(self.mlp, theta, self.x)[:, :N_CLASS]
-        loss = torch.nn.functional.cross_entropy(found, self.y)
-        return float(loss), float((found.argmax(-1) == self.y).double().mean())
+        z = logits(self.mlp, theta, self.x)[:, :N_CLASS]
+        loss = torch.nn.functional.cross_entropy(z, self.y)
+        return float(loss), float((z.argmax(-1) == self.y).double().mean())
 
 
 @dataclass(frozen=True)
@@ -169,7 +189,7 @@ def metric_root(loss: str, z: Tensor) -> Tensor:
     return s.unsqueeze(-1) * (eye - s.unsqueeze(-1) * s.unsqueeze(-2))
 
 
-def inner_products(imitation: Imitation, theta_0: Tensor, d_t: Tensor, eps: np.ndarray) -> np.ndarray:
+def student_inner(imitation: Imitation, theta_0: Tensor, d_t: Tensor, eps: np.ndarray) -> np.ndarray:
     """Return D_S . D_T for a teacher at theta_0 + eps D_T, for each eps; D_S comes from L_S's own gradient."""
     return np.array([float(imitation.step(theta_0, theta_0 + e * d_t) @ d_t) for e in eps])
 
@@ -196,7 +216,7 @@ def order(eps: np.ndarray, remainder: np.ndarray, scatter: float = np.inf) -> fl
     return float(line.coef[1]) if np.abs(y - line(x)).max() <= scatter else float("nan")
 
 
-def cosine(a: Tensor, b: Tensor) -> float:
+def vector_cosine(a: Tensor, b: Tensor) -> float:
     """Return <a, b> / (|a| |b|), NaN where one of them is 0."""
     size = float(a.norm() * b.norm())
     return float(a @ b) / size if size else float("nan")
@@ -210,7 +230,7 @@ def random_like(d: Tensor, rng: torch.Generator) -> Tensor:
 
 def layer_cosines(mlp: MLP, a: Tensor, b: Tensor) -> np.ndarray:
     """Return the cosine of a and b within each layer, (n_layers,); NaN where one of them is 0 there."""
-    return np.array([cosine(a[part], b[part]) for part in mlp.layers])
+    return np.array([vector_cosine(a[part], b[part]) for part in mlp.layers])
 
 
 def adam_step(d_s: Tensor, lr: float = 1.0) -> Tensor:
@@ -247,6 +267,6 @@ def predicted_change(trait: Trait, theta: Tensor, d: Tensor, sizes: np.ndarray) 
     """
     first = sizes * float(trait.gradient(theta) @ d)
     second = first + sizes**2 * float(trait.curvature(theta, d)) / 2
-    found = np.array([trait.evaluate(theta + eta * d) for eta in (0.0, *sizes)])
-    actual, accuracy = (found[1:] - found[0]).T
+    values = np.array([trait.evaluate(theta + eta * d) for eta in (0.0, *sizes)])
+    actual, accuracy = (values[1:] - values[0]).T
     return {"first": first, "second": second, "actual": actual, "accuracy": accuracy}

@@ -23,6 +23,8 @@ from sublim_utils.engine.teachers import references
 from sublim_utils.settings import Settings
 from sublim_utils.theory import quantities
 
+__all__ = ["SCALINGS", "STEPS", "VERSION", "FirstStep", "far_teacher", "longer_step", "near_teacher"]
+
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
 
@@ -31,7 +33,7 @@ SCALINGS = ("teacher's scaling", "own (Adam)", "none (SGD)")
 
 
 @dataclass(frozen=True)
-class Start:
+class FirstStep:
     """A seed's common start theta_0, (P,), with its trait and its imitation on as many images each.
 
     Parameters
@@ -48,7 +50,7 @@ class Start:
     student_lr: float
 
     @classmethod
-    def of(cls, settings: Settings, images: Images, seed: int, n: int, device: torch.device) -> "Start":
+    def of(cls, settings: Settings, images: Images, seed: int, n: int, device: torch.device) -> "FirstStep":
         """Return a seed's start, in float64."""
         mlp = MLP.of(settings)
         trait = quantities.Trait(mlp, images.train[:n].double().to(device), images.train_labels[:n].to(device))
@@ -68,12 +70,12 @@ class Start:
         ``length`` = |u|, ``actual`` change of L_T (nats) and of the ``accuracy``.
         """
         loss, accuracy = np.subtract(self.trait.evaluate(self.theta_0 + u), before)
-        predicted = {"cosine": quantities.cosine(u, -g_T), "first": float(g_T @ u), "length": float(u.norm())}
+        predicted = {"cosine": quantities.vector_cosine(u, -g_T), "first": float(g_T @ u), "length": float(u.norm())}
         return {**predicted, "actual": loss, "accuracy": accuracy}
 
 
-def near_teacher(start: Start, eps: Sequence[float]) -> xr.Dataset:
-    """Return `Start.effect` of both steps towards a teacher at theta_0 - eps g_T, dims (eps, kind).
+def near_teacher(start: FirstStep, eps: Sequence[float]) -> xr.Dataset:
+    """Return `FirstStep.effect` of both steps towards a teacher at theta_0 - eps g_T, dims (eps, kind).
 
     ``scaled`` (scaling,) is g_T . u (nats) of a student whose teacher takes one Adam step of full gradient,
     equation (eq-shared-scaling): u is D_S scaled by the teacher's S, by its own, or not at all.
@@ -86,16 +88,16 @@ def near_teacher(start: Start, eps: Sequence[float]) -> xr.Dataset:
     s = 1 / (g_T.abs() + 1e-8)
     d_s = start.imitation.step(theta_0, theta_0 - start.teacher_lr * s * g_T)
     scaled = [float(g_T @ u) for u in (s * d_s, quantities.adam_step(d_s), d_s)]
-    found = labelled({"eps": eps, "kind": STEPS}, rows)
-    return found.assign_coords(scaling=list(SCALINGS)).assign(scaled=("scaling", scaled))
+    effects = labelled({"eps": eps, "kind": STEPS}, rows)
+    return effects.assign_coords(scaling=list(SCALINGS)).assign(scaled=("scaling", scaled))
 
 
-def far_teacher(start: Start, d_t: Tensor, taken: Sequence[int]) -> xr.Dataset:
+def far_teacher(start: FirstStep, d_t: Tensor, taken: Sequence[int]) -> xr.Dataset:
     """Return the step towards a teacher at theta_0 + D_T after each number of its own steps, dims (taken, ...).
 
     Of D_S: ``signed``, ``cross`` and ``beyond``, the parts of its cosine with -g_T, equation (eq-split),
     ``teacher_cosine`` with D_T; of D_T: its ``distance`` |D_T| and ``trait_cosine`` with -g_T. By kind of step: as
-    `Start.effect`, and ``layer_cosine``, the cosine with -g_T within each layer (1 ... L).
+    `FirstStep.effect`, and ``layer_cosine``, the cosine with -g_T within each layer (1 ... L).
 
     Parameters
     ----------
@@ -107,22 +109,22 @@ def far_teacher(start: Start, d_t: Tensor, taken: Sequence[int]) -> xr.Dataset:
     for d, kind in product(d_s, STEPS):
         u = start.step(kind, d)
         rows.append({**start.effect(g_T, u, before), "layer_cosine": quantities.layer_cosines(mlp, u, -g_T)})
-    found = labelled({"taken": taken, "kind": STEPS}, rows, {"layer": range(1, len(mlp.layers) + 1)})
+    effects = labelled({"taken": taken, "kind": STEPS}, rows, {"layer": range(1, len(mlp.layers) + 1)})
     size = np.array([float(g_T.norm() * d.norm()) for d in d_s])
     parts = quantities.split(start.imitation, theta_0, g_T, d_t, d_s)
     series = {
         **{name: part / size for name, part in parts.items()},
-        "teacher_cosine": [quantities.cosine(a, b) for a, b in zip(d_s, d_t, strict=True)],
-        "trait_cosine": [quantities.cosine(d, -g_T) for d in d_t],
+        "teacher_cosine": [quantities.vector_cosine(a, b) for a, b in zip(d_s, d_t, strict=True)],
+        "trait_cosine": [quantities.vector_cosine(d, -g_T) for d in d_t],
         "distance": [float(d.norm()) for d in d_t],
     }
-    return found.assign({name: ("taken", values) for name, values in series.items()})
+    return effects.assign({name: ("taken", values) for name, values in series.items()})
 
 
-def longer_step(start: Start, d_t: Tensor, eta: Sequence[float]) -> xr.Dataset:
+def longer_step(start: FirstStep, d_t: Tensor, eta: Sequence[float]) -> xr.Dataset:
     """Return `quantities.predicted_change` along both steps towards a teacher at theta_0 + D_T, dims (kind, eta).
 
-    Equation (eq-second-order): the steps have the directions of `Start.step`'s and the lengths eta.
+    Equation (eq-second-order): the steps have the directions of `FirstStep.step`'s and the lengths eta.
     """
     d_s, rows = start.imitation.step(start.theta_0, start.theta_0 + d_t), []
     for kind in STEPS:
