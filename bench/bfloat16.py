@@ -55,7 +55,7 @@ def gradients(training: Training, step: int, dtype: torch.dtype, product: Produc
     )
 
 
-def cosine(pair: tuple[Tensor, Tensor]) -> Tensor:
+def pair_cosine(pair: tuple[Tensor, Tensor]) -> Tensor:
     """Return the cosine of two gradients, (seed, condition), float64."""
     a, b = (v.double() for v in pair)
     return dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
@@ -72,18 +72,18 @@ def measure(bench: Bench) -> dict[str, object]:
     training, kinds = real_run(bench), {"float64": (torch.float64, torch.matmul)}
     kinds |= {"float32": (torch.float32, torch.matmul), "bfloat16": (torch.float32, rounded)}
     steps = min(bench.size.cosines, training.ensemble.settings.n_steps)
-    found: dict[str, list[float]] = {name: [] for name in kinds}
+    cosines: dict[str, list[float]] = {name: [] for name in kinds}
     for step in range(steps):
         for name, kind in kinds.items():
-            found[name].append(cosine(gradients(training, step, *kind)).item())
+            cosines[name].append(pair_cosine(gradients(training, step, *kind)).item())
         training.step(step)
-    true = torch.tensor(found["float64"])
+    true = torch.tensor(cosines["float64"])
     rows = {}
     for name in ("float32", "bfloat16"):
-        error = (torch.tensor(found[name]) - true).abs()
+        error = (torch.tensor(cosines[name]) - true).abs()
         rows[name] = {
             "median error": error.median().item(), "max error": error.max().item(),
-            "wrong signs": int((torch.tensor(found[name]).sign() != true.sign()).sum()),
+            "wrong signs": int((torch.tensor(cosines[name]).sign() != true.sign()).sum()),
         }  # fmt: skip
     tasks = {n: timed(lambda i, k=kinds[n]: gradients(training, 0, *k), bench.device, 2) for n in rows}
     times = alternate(tasks, bench.size.rounds)

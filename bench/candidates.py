@@ -1,4 +1,4 @@
-"""Who replicates chapter 01 in the bench, each as tasks of the same names."""
+"""Who replicates the first chapter in the bench, each as tasks of the same names."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ PARTS = ("teacher step", "student step", "teacher evaluation", "student evaluati
 
 @dataclass
 class Candidate:
-    """Someone who replicates chapter 01.
+    """Someone who replicates the first chapter.
 
     Parameters
     ----------
@@ -148,10 +148,10 @@ def of_jax(bench: Bench) -> Candidate:
     about = {"n_train": s.n_train, "n_test": s.n_test, "n_inputs": s.n_inputs, "batch": s.batch_size,
              "lr": s.student_lr, "sizes": s.sizes, "n_seeds": size.n_seeds, "steps": size.steps}  # fmt: skip
     worker = Worker("bench.jaxed", about, jax_python())
-    told = worker.ask("about")
+    about = worker.ask("about")
     tasks = {name: partial(worker.ask, name) for name in PARTS}
-    once = {name: told[name] for name in ("noise", "targets")}
-    return Candidate(size.n_seeds, tasks, once, told["compile"], f"JAX {told['version']}", worker.close)
+    once = {name: about[name] for name in ("noise", "targets")}
+    return Candidate(size.n_seeds, tasks, once, about["compile"], f"JAX {about['version']}", worker.close)
 
 
 def of_ours(bench: Bench, training: type[Training]) -> Candidate:

@@ -31,12 +31,12 @@ def products(settings: Settings, device: torch.device) -> dict[str, tuple[float,
     for lead, text in ((1, ""), (4, "4 x ")):
         shapes[f"{text}first layer, forward"] = (lead, batch, 784, width)
         shapes[f"{text}first layer, backward"] = (lead, 784, batch, width)
-    found = {}
+    tasks = {}
     for name, (lead, n, k, m) in shapes.items():
         a, b = torch.randn(lead, n, k, device=device), torch.randn(lead, k, m, device=device)
         out = torch.empty(lead, n, m, device=device)
-        found[name] = (2.0 * lead * n * k * m, lambda i, a=a, b=b, out=out: torch.matmul(a, b, out=out))
-    return found
+        tasks[name] = (2.0 * lead * n * k * m, lambda i, a=a, b=b, out=out: torch.matmul(a, b, out=out))
+    return tasks
 
 
 def operations(settings: Settings, n_models: int, images: int) -> dict[str, float]:
@@ -88,14 +88,14 @@ def steps(bench: Bench) -> dict[str, tuple[float, Task]]:
     """Return whole steps as (operations, task)."""
     settings, units = bench.size.settings, bench.size.steps
     full = settings.n_inputs // settings.batch_size
-    found = {"teacher step": (step_operations(settings, 1, tracked=False), teacher_task(bench, [0]))}
+    tasks = {"teacher step": (step_operations(settings, 1, tracked=False), teacher_task(bench, [0]))}
     for n, conditions in ((1, projected(1)), (4, four_students())):
         ensemble = bench.ensemble(conditions, [0])
         for name, training in (("plain", Plain(ensemble)), ("tracked", Training(ensemble))):
             work = step_operations(settings, n, tracked=name == "tracked")
-            task = timed(lambda i, own=training: own.step(i % full), bench.device, units)
-            found[f"{name} step, {n} condition{'s' * (n > 1)}"] = (work, task)
-    return found
+            task = timed(lambda i, training=training: training.step(i % full), bench.device, units)
+            tasks[f"{name} step, {n} condition{'s' * (n > 1)}"] = (work, task)
+    return tasks
 
 
 def share(work: float, seconds: list[float], limit: list[float]) -> dict[str, object]:

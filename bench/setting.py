@@ -56,12 +56,12 @@ def stand_in_teachers(settings: Settings, seeds: list[int], device: torch.device
     """Return something like teachers, (seed, 1, P), by kind: how far a teacher got does not change a step's time."""
     network, start = network_of(settings), references(settings, seeds, device)
     shifts = torch.stack([network.initial(generator(s, "bench-teacher"), TEACHER_SHIFT) for s in seeds])
-    own = start + shifts.unsqueeze(1).to(device)
-    return {"own": own, "other": own.roll(1, 0) if len(seeds) > 1 else own.flip(-1)}
+    thetas = start + shifts.unsqueeze(1).to(device)
+    return {"own": thetas, "other": thetas.roll(1, 0) if len(seeds) > 1 else thetas.flip(-1)}
 
 
 def four_students() -> dict[str, Condition]:
-    """Return the students of chapter 01."""
+    """Return the students of the first chapter."""
     return dict(EXPERIMENTS["phenomenon"].conditions)
 
 

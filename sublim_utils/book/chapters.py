@@ -17,6 +17,8 @@ from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.settings import SettingsError
 
+__all__ = ["ChapterError", "check_executed", "check_parameters", "execute", "sealed"]
+
 
 class ChapterError(RuntimeError):
     """A chapter's execution failed; the message names cell, error and the notebook as far as it came."""

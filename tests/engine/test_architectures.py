@@ -7,9 +7,9 @@ import torch
 
 from sublim_utils.engine import inputs
 from sublim_utils.engine.architectures import MODULES, network_of
+from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
-from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.students import train_students
 from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.settings import Condition, Settings, SettingsError

@@ -23,7 +23,7 @@ from sublim_utils.engine import data
 from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.students import train_students
 from sublim_utils.engine.teachers import train_teachers
-from sublim_utils.runs.experiments import BASELINE, PROJECTED, UPDATE_PROJECTED
+from sublim_utils.runs.conditions import BASELINE, PROJECTED, UPDATE_PROJECTED
 from sublim_utils.settings import Condition, Settings
 
 SEEDS = (0, 1)
