@@ -30,8 +30,8 @@ PACKAGE = sorted(str(p) for p in Path("sublim_utils").rglob("*") if p.is_file() 
 
 def manifests(name):
     """The manifests of an experiment's jobs, one for each range of seeds of which the store lacks a run."""
-    n, held = SIZE.tiers[EXPERIMENTS[name].tier], EXPERIMENTS[name].held(STORE, SIZE)
-    ranges = [range(s, min(s + SEEDS_PER_JOB, n)) for s in range(0, n, SEEDS_PER_JOB)]
+    seeds, held = SIZE.seeds(EXPERIMENTS[name].tier), EXPERIMENTS[name].held(STORE, SIZE)
+    ranges = [seeds[i : i + SEEDS_PER_JOB] for i in range(0, len(seeds), SEEDS_PER_JOB)]
     return [f"{RESULTS}/manifests/{name}/{r.start}-{r.stop}.json" for r in ranges if set(r) - held]
 
 

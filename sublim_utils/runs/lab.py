@@ -56,7 +56,7 @@ class Lab:
 
     def seeds(self, tier: str) -> list[int]:
         """Return the seeds of a tier: "main" for the headline conditions, "grid" for others, "sweep" for points."""
-        return list(range(self.profile.tiers[tier]))
+        return list(self.profile.seeds(tier))
 
     @property
     def is_papers_protocol(self) -> bool:
