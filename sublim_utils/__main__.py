@@ -12,7 +12,7 @@ from sublim_utils.book import chapters, claims, colophon, explorer, pdf, report
 from sublim_utils.engine import data
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.experiments import EXPERIMENTS
-from sublim_utils.runs.filling import DivergenceError
+from sublim_utils.runs.filling import DivergenceError, MissingRunsError
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile, profile_parameters
 from sublim_utils.runs.provenance import write_inventory
@@ -76,7 +76,7 @@ def check_results(folder: str) -> None:
 def run(what: str, output: Path, parameters: dict[str, object], seeds: str | None) -> None:
     """Train what an experiment lacks and write the manifest of its runs."""
     require("experiment", what, what in EXPERIMENTS, f"one of {sorted(EXPERIMENTS)}")
-    lab = Lab(Profile.of_parameters(**parameters), str(parameters.get("device", "auto")))
+    lab = Lab(Profile.of_parameters(**parameters), str(parameters.get("device", "auto")), trains=True)
     chosen = EXPERIMENTS[what]
     wanted = lab.seeds(chosen.tier) if seeds is None else seed_range(seeds)
     found, left_out = lab.experiments([what], wanted)
@@ -145,7 +145,7 @@ def main() -> int:
     arguments = parser().parse_args()
     try:
         return act(arguments)
-    except (SettingsError, data.DataError, DivergenceError, chapters.ChapterError, OSError) as error:
+    except (SettingsError, data.DataError, DivergenceError, MissingRunsError, chapters.ChapterError, OSError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
 

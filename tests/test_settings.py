@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sublim_utils.runs.addresses import address, student_address
 from sublim_utils.runs.profiles import Profile
-from sublim_utils.runs.store import address, student_address
 from sublim_utils.settings import Condition, Options, Settings, SettingsError
 
 nonsense = st.one_of(

@@ -192,11 +192,13 @@ def collect(results: str | Path) -> list[dict[str, object]]:
     Raises
     ------
     DataError
-        As `read`.
+        As `read`, or if there is no claim: a book without any says nothing.
     """
     found = {}
     for path in sorted((Path(results) / "claims").glob("*.json")):
         found |= {row["id"]: row for row in read(path)}
+    if not found:
+        raise DataError(f"no claim of any chapter in {Path(results) / 'claims'}: the book would have no verdicts")
     rows = [found[name] for name in registered() if name in found]
     write_atomically(Path(results) / "claims.json", as_json(rows))
     return rows

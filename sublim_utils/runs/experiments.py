@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sublim_utils.runs import mitigations, sweeps
+from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.profiles import Profile
-from sublim_utils.runs.store import Store, student_address
+from sublim_utils.runs.store import Store
 from sublim_utils.settings import Condition, Settings
 
 Conditions = Mapping[str, Condition]

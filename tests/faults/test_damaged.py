@@ -9,10 +9,11 @@ import xarray as xr
 from sublim_utils.book import chapters, claims
 from sublim_utils.engine import data
 from sublim_utils.runs import lab as module
+from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile
-from sublim_utils.runs.store import DamagedFileWarning, Store, student_address
+from sublim_utils.runs.store import DamagedFileWarning, Store
 from sublim_utils.settings import Condition
 from tests import small
 from tests.faults import children, tally

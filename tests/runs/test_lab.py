@@ -19,11 +19,12 @@ import xarray as xr
 from sublim_utils.engine import teachers
 from sublim_utils.engine.network import MLP
 from sublim_utils.runs import lab as module
+from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.filling import DivergenceError
 from sublim_utils.runs.lab import Lab, diverged
 from sublim_utils.runs.profiles import RECORDED, Profile
-from sublim_utils.runs.store import DamagedFileWarning, Store, _digest, student_address
+from sublim_utils.runs.store import DamagedFileWarning, Store, _digest
 from sublim_utils.settings import Condition, Settings, SettingsError
 from tests import small
 from tests.small import FEW, SETTINGS

@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 from sublim_utils.runs import packing
-from sublim_utils.runs.store import Store, student_address
+from sublim_utils.runs.addresses import student_address
+from sublim_utils.runs.store import Store
 from tests.small import FEW, SETTINGS
 
 KIND = "students"

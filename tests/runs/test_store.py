@@ -8,7 +8,8 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sublim_utils.runs.store import DamagedFileWarning, Store, address
+from sublim_utils.runs.addresses import address
+from sublim_utils.runs.store import DamagedFileWarning, Store
 
 
 def runs(*seeds):
