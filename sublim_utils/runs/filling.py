@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 import xarray as xr
@@ -28,6 +29,11 @@ class DivergenceError(ArithmeticError):
 
 class MissingRunsError(LookupError):
     """Runs are missing in a store that nothing is computed into unasked; the message names them."""
+
+
+def refuse(root: Path, what: str) -> NoReturn:
+    """Say that something which is not in a store is not computed unasked."""
+    raise MissingRunsError(f"{root} lacks {what}; nothing is computed into it unasked, {ASKED}=yes asks")
 
 
 def fill(
@@ -59,9 +65,7 @@ def fill(
     if not work:
         return  # nor is a folder of locks needed: the store may be read-only
     if not allowed:
-        raise MissingRunsError(
-            f"{root} lacks {group} of seeds {list(work)}; nothing is computed into it unasked, {ASKED}=yes asks"
-        )
+        refuse(root, f"{group} of {len(work)} seeds {min(work)} to {max(work)}")
     (root / "locks").mkdir(parents=True, exist_ok=True)
     queue, failures = [(seed, 0) for seed in work], []
     with tqdm(total=sum(work.values()), unit="step", delay=2, desc=group.split("-")[0]) as bar:

@@ -20,7 +20,7 @@ from sublim_utils.engine.students import train_students
 from sublim_utils.engine.teachers import references, resolve_device, train_teachers
 from sublim_utils.runs.addresses import address, decimals, described, student_address
 from sublim_utils.runs.experiments import EXPERIMENTS
-from sublim_utils.runs.filling import ASKED, Advance, DivergenceError, Make, Place, computed, fill
+from sublim_utils.runs.filling import ASKED, Advance, DivergenceError, Make, Place, computed, fill, refuse
 from sublim_utils.runs.profiles import RECORDED, Profile
 from sublim_utils.runs.provenance import provenance
 from sublim_utils.runs.store import Store
@@ -146,6 +146,8 @@ class Lab:
         self, settings: Settings, conditions: Mapping[str, Condition], seed: int, **calls: Callable[..., object]
     ) -> xr.Dataset:
         """Train one seed's students, with `advance` and `watch` of `train_students`; return what was recorded."""
+        if not self.trains:
+            refuse(self.store.root, f"the training of seed {seed}'s students")
         kinds = {c.teacher for c in conditions.values()}
         thetas = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
         images = data.load(settings.task)
@@ -258,6 +260,8 @@ class Lab:
 
         `advance` is called each step.
         """
+        if not self.trains:
+            refuse(self.store.root, f"the training of seed {seed}'s teacher")
         _, saved, _ = train_teachers(
             settings, data.load(settings.task), [seed], checkpoints=steps, device=self.device, advance=advance
         )
