@@ -197,8 +197,8 @@ def collect(results: str | Path) -> list[dict[str, object]]:
     found = {}
     for path in sorted((Path(results) / "claims").glob("*.json")):
         found |= {row["id"]: row for row in read(path)}
-    if not found:
-        raise DataError(f"no claim of any chapter in {Path(results) / 'claims'}: the book would have no verdicts")
     rows = [found[name] for name in registered() if name in found]
+    if not rows:
+        raise DataError(f"no claim of any chapter in {Path(results) / 'claims'}: the book would have no verdicts")
     write_atomically(Path(results) / "claims.json", as_json(rows))
     return rows

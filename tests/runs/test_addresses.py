@@ -67,7 +67,7 @@ def defaults(cls):
 
 @pytest.mark.parametrize("cls", [Settings, Condition])
 def test_the_defaults_are_those_that_were_pinned(cls):
-    """A changed default makes old runs answer for new ones. What was added is pinned by hand, if it means "as before"."""
+    """A changed default makes old runs answer for new ones. What was added is pinned by hand, if it is "as before"."""
     assert json.dumps(DEFAULTS[cls], sort_keys=True) == json.dumps(defaults(cls), sort_keys=True)
 
 

@@ -348,9 +348,15 @@ def test_into_the_recorded_store_nothing_is_computed_unasked(lab, monkeypatch, t
 
 @pytest.mark.parametrize(
     ("kind", "name", "field"),
-    [("students", "settings", "student_lr"), ("students", "condition", "temperature"),
-     ("teachers", "teacher", "hidden"), ("weights", "teacher", "teacher_lr"), ("distances", "teacher", "n_train"), ("doubles", "settings", "loss")],
-)  # fmt: skip
+    [
+        ("students", "settings", "student_lr"),
+        ("students", "condition", "temperature"),
+        ("teachers", "teacher", "hidden"),
+        ("weights", "teacher", "teacher_lr"),
+        ("distances", "teacher", "n_train"),
+        ("doubles", "settings", "loss"),
+    ],
+)
 def test_a_run_made_with_other_settings_than_its_address_says_is_refused_naming_the_field(lab, kind, name, field):
     """As after a default was changed: the address leaves it out, the file does not."""
     doubles = stored(kind="doubles", part="twice", version=1)(lambda *_, **__: xr.Dataset({"x": 1.0}))
