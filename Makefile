@@ -1,6 +1,7 @@
 # Two commands: `make book` does the whole replication, `make test` checks everything.
 PYTHON ?= python3
 PROFILE ?= laptop
+TRAIN ?= no
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -14,8 +15,8 @@ SNAKEMAKE := snakemake --cores all --quiet rules host --nolock --rerun-incomplet
 book: setup
 	$(SNAKEMAKE) profile=$(PROFILE)
 
-paper: setup # from the recorded runs, without training, into _build/paper/_build/html
-	$(SNAKEMAKE) profile=paper
+paper: setup # from the recorded runs, into _build/paper/_build/html; TRAIN=yes trains what is missing
+	$(SNAKEMAKE) profile=paper train=$(TRAIN)
 
 test: setup
 	ruff check .

@@ -1,22 +1,26 @@
 # The whole pipeline: runs -> chapters (papermill) -> claims -> book.
 # One job trains one experiment for one range of seeds; the run store makes a repeated job free.
-import os
-import tomllib
 from pathlib import Path
 
 import yaml
 
 from sublim_utils.runs.experiments import EXPERIMENTS, chapter_of, of_chapter, run_at
-from sublim_utils.runs.profiles import Profile
+from sublim_utils.runs.filling import ASKED
+from sublim_utils.runs.missing import lacking, report
+from sublim_utils.runs.profiles import RECORDED, Profile, profile_parameters
 from sublim_utils.runs.store import Store
+from sublim_utils.settings import SettingsError
 
 PROFILE = config.get("profile", "laptop")
-PARAMETERS = tomllib.loads(Path("profiles.toml").read_text())[PROFILE]
-SIZE = Profile.of_parameters(**PARAMETERS)
+try:
+    SIZE = Profile.of_parameters(**profile_parameters("profiles.toml", PROFILE))
+except SettingsError as error:
+    raise WorkflowError(str(error))
 RESULTS, BUILD = f"results/{PROFILE}", f"_build/{PROFILE}"
 OUTPUT = "." if PROFILE == "laptop" else BUILD  # jupyter-book appends _build/html
 STORE = Store(Path(RESULTS))
 INDEX = str(Path(OUTPUT, "_build", "html", "index.html"))
+TRAIN = "yes" if config.get("train", "no") in ("yes", True) else "no"  # into the recorded store only if asked
 SEEDS_PER_JOB = int(config.get("seeds_per_job", 10))
 
 TOC = yaml.safe_load(Path("_toc.yml").read_text())
@@ -38,6 +42,8 @@ def manifests(name):
 localrules: claims, html  # short: never a cluster's jobs
 
 
+if PROFILE == RECORDED and TRAIN == "no" and (LACKS := lacking(SIZE, STORE.root)):
+    raise WorkflowError(report(LACKS, STORE.root))
 MISSING = {name: manifests(name) for name in run_at(SIZE)}
 
 
@@ -71,7 +77,7 @@ rule chapter:
     output: BUILD + "/notebooks/{chapter}.ipynb"
     threads: half
     resources: mem_mb=4000, runtime=240
-    shell: "python -m sublim_utils execute {input[0]} {output} --profile " + PROFILE
+    shell: f"{ASKED}={TRAIN} python -m sublim_utils execute {{input[0]}} {{output}} --profile {PROFILE}"
 
 
 rule claims:
@@ -90,6 +96,6 @@ rule html:
         f"rm -rf {{params.source}} {Path(INDEX).parent} && mkdir -p {{params.source}}/notebooks"
         " && cp -r {BESIDE} book {params.source}"
         " && cp {input.notebooks} {params.source}/notebooks"
-        f" && python -m sublim_utils pages {RESULTS} {{params.source}} {{input.notebooks}}"
+        f" && {ASKED}={TRAIN} python -m sublim_utils pages {RESULTS} {{params.source}} {{input.notebooks}}"
         f" && jupyter-book build {{params.source}} --path-output {OUTPUT} -q -n -W --keep-going --all"
         f" && python -m sublim_utils pdf {Path(INDEX).parent}"

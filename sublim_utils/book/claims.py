@@ -219,11 +219,13 @@ def collect(results: str | Path) -> list[dict[str, object]]:
     Raises
     ------
     DataError
-        As `read`.
+        As `read`, or if there is no claim: a book without any says nothing.
     """
     records: dict[object, dict[str, object]] = {}
     for path in sorted((Path(results) / "claims").glob("*.json")):
         records |= {row["id"]: row for row in read(path)}
     rows = [records[name] for name in registered() if name in records]
+    if not rows:
+        raise DataError(f"no claim of any chapter in {Path(results) / 'claims'}: the book would have no verdicts")
     write_atomically(Path(results) / "claims.json", as_json(rows))
     return rows

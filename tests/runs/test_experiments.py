@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.experiments import EXPERIMENTS, of_chapter, run_at
 from sublim_utils.runs.profiles import Profile, profile_parameters
-from sublim_utils.runs.store import Store, student_address
+from sublim_utils.runs.store import Store
 from sublim_utils.settings import Condition
 from tests import small
 
