@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from tqdm import tqdm
+
+from sublim_utils.engine.files import locked
 
 Advance = Callable[[int], object]
 """Called with the number of steps done, for a progress bar."""
@@ -43,7 +45,7 @@ def fill(
         for seed, patience in queue:
             bar.set_description(f"{group.split('-')[0]}, seed {seed}", refresh=False)
             try:
-                with FileLock(root / "locks" / f"{group}-{seed:04d}.lock", timeout=patience):
+                with locked(root / "locks" / f"{group}-{seed:04d}.lock", patience):
                     if missing(seed):
                         make(seed, bar.update)
             except Timeout:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from sublim_utils.engine.students import train_students
 from sublim_utils.engine.teachers import references, resolve_device, train_teachers
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.filling import Advance, DivergenceError, fill
-from sublim_utils.runs.profiles import RECORDED, Profile
+from sublim_utils.runs.profiles import RECORDED, Profile, results_folder
 from sublim_utils.runs.provenance import provenance
 from sublim_utils.runs.store import Store, address, student_address
 from sublim_utils.settings import Condition, Settings, check_seeds, require
@@ -43,7 +42,7 @@ class Lab:
 
     def __init__(self, profile: Profile, device: str = "auto") -> None:
         self.profile, self.device = profile, resolve_device(device)
-        self.store = Store(Path(profile.results))
+        self.store = Store(results_folder(profile.results))
 
     def seeds(self, tier: str) -> list[int]:
         """Return the seeds of a tier: "main" for the headline conditions, "grid" for others, "sweep" for points."""

@@ -5,10 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from sublim_utils.engine.files import root
 from sublim_utils.settings import N_SEEDS, Options, Settings, SettingsError, require
 
 RECORDED = "paper"
 """The profile, and the folder of results, whose runs are committed: that of the paper's scale."""
+
+
+def results_folder(results: str | Path) -> Path:
+    """Return the folder that `results` names, as a notebook sees it or the book's root, whatever the working directory.
+
+    >>> results_folder("../results/laptop") == results_folder("results/laptop")
+    True
+    """
+    return root() / str(results).removeprefix("../")
 
 
 @dataclass(frozen=True, kw_only=True)
