@@ -1,9 +1,13 @@
 # The whole pipeline: runs -> chapters (papermill) -> claims -> book.
 # One job trains one experiment for one range of seeds; the run store makes a repeated job free.
+import os
+import sys
 from pathlib import Path
 
 import yaml
+from snakemake.exceptions import WorkflowError
 
+from sublim_utils.engine.files import not_in_future
 from sublim_utils.runs.experiments import EXPERIMENTS, chapter_of, of_chapter, run_at
 from sublim_utils.runs.filling import ASKED
 from sublim_utils.runs.missing import lacking, report
@@ -30,6 +34,13 @@ VERDICTS = next(c for c in CHAPTERS if chapter_of(c) == "verdicts")  # reads all
 PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
 BESIDE = ["_config.yml", "_toc.yml", "CITATION.cff", "environment.yml", "requirements.lock", "profiles.toml"]
 PACKAGE = sorted(str(p) for p in Path("sublim_utils").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+
+BUILT = [*Path(BUILD).glob("notebooks/*.ipynb"), *Path(RESULTS).glob("claims.json")]
+try:
+    for late in not_in_future(map(Path, [*BESIDE, *PAGES, *PACKAGE, *(f"{f}.ipynb" for f in FILES if "notebooks/" in f), *BUILT])):
+        sys.stderr.write(f"{late} was dated in the future; it has the present's date now\n")
+except OSError as error:
+    raise WorkflowError(f"a file is dated in the future, which hides whether it has changed: {error}")
 
 
 def manifests(name):

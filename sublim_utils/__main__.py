@@ -113,6 +113,7 @@ def act(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; return the exit code."""
     if "results" in arguments:
         check_results(arguments.results)
+        arguments.results = str(Path(arguments.results).absolute())  # from here on, and not from the book's folder
     if "output" in arguments:
         check_output(Path(arguments.output))
     match arguments.command:

@@ -1,8 +1,10 @@
 """What the Snakefile finds to do, by dry runs."""
 
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from sublim_utils.runs.experiments import chapter_of, of_chapter, run_at
@@ -17,11 +19,22 @@ def dry_run(folder: Path, *config: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def planned(folder: Path, *config: str) -> dict[str, int]:
-    """Return how many jobs of each rule `make book` with this configuration would run in `folder`."""
+def planned(folder: Path, *config: str, said: str = "") -> dict[str, int]:
+    """Return how many jobs of each rule `make book` so configured would run in `folder`; check that this is `said`."""
     done = dry_run(folder, *config)
     assert done.returncode == 0, done.stderr
+    assert said in done.stderr
     return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)}
+
+
+def test_sources_of_the_future_are_dated_to_the_present_before_any_work(tmp_path: Path) -> None:
+    copy_of_sources(tmp_path, *BOOK)
+    ahead = time.time() + 1e6
+    late = [tmp_path / name for name in ("notebooks/03_single_step.ipynb", "profiles.toml", "sublim_utils/settings.py")]
+    for path in late:
+        os.utime(path, (ahead, ahead))
+    planned(tmp_path, "profile=smoke", said="profiles.toml was dated in the future")
+    assert all(path.stat().st_mtime <= time.time() for path in late)
 
 
 def test_a_run_that_is_missing_is_computed_again_though_the_book_is_built(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ FLAGS = (
     "--disable-sync",
 )
 
+START = 30_000  # milliseconds within which a browser that works has started, on a loaded machine too
+
 
 class NoBrowserError(RuntimeError):
     """No browser is installed, or the one that is does not start."""
@@ -63,7 +65,7 @@ def running() -> Iterator["Browser"]:
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+            browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS), timeout=START)
         except Error as error:
             reason = f"{program} does not start" if program else f"none of {', '.join(PROGRAMS)} is installed"
             raise NoBrowserError(f"{reason}: {error.message.splitlines()[0]}") from error

@@ -18,6 +18,7 @@ import xarray as xr
 from sublim_utils.analysis.stats import Interval, mean_interval
 from sublim_utils.engine.data import DataError
 from sublim_utils.engine.files import write_atomically
+from sublim_utils.runs.profiles import results_folder
 
 __all__ = [
     "SIGNS",
@@ -155,7 +156,7 @@ class Claims:
     """A chapter's records, written to ``<results>/claims/<chapter>.json`` as they come."""
 
     def __init__(self, results: str | Path, chapter: str) -> None:
-        self.path = Path(results) / "claims" / f"{chapter}.json"
+        self.path = results_folder(results) / "claims" / f"{chapter}.json"
         self.chapter = chapter
         self.rows: dict[str, dict[str, object]] = {}
 

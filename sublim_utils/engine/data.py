@@ -24,10 +24,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
-from sublim_utils.engine.files import naming, write_atomically
+from sublim_utils.engine.files import locked, naming, root, write_atomically
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -68,9 +67,18 @@ class SourceError(Exception):
 
 
 def data_dir() -> Path:
-    """Return the cache of raw files: ``$SUBLIM_DATA``, else ``~/.cache/sublim_utils``."""
-    named = os.environ.get("SUBLIM_DATA")
-    return Path(named) if named else Path.home() / ".cache" / "sublim_utils"
+    """Return the cache of raw files: ``$SUBLIM_DATA``, from the book's folder on, else ``~/.cache/sublim_utils``.
+
+    Raises
+    ------
+    DataError
+        If there is no home folder to put it in.
+    """
+    named = os.environ.get("SUBLIM_DATA") or "~/.cache/sublim_utils"
+    try:
+        return root() / Path(named).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"images have no place: {named} has no home folder; set SUBLIM_DATA to a folder") from error
 
 
 def _is_intact(path: Path, sha256: str) -> bool:
@@ -232,7 +240,7 @@ def fetch(task: str) -> Path:
     try:
         if not all(_is_intact(folder / name, sha256) for name, sha256 in SHA256[task].items()):
             folder.mkdir(parents=True, exist_ok=True)
-            with naming(folder), FileLock(folder / ".lock"):
+            with locked(folder / ".lock"), naming(folder):
                 _complete(task, folder)
     except OSError as error:
         raise DataError(f"{folder} lacks files and can't be filled: {error}; SUBLIM_DATA moves the cache") from error

@@ -7,9 +7,10 @@ from typing import NoReturn
 
 import torch
 import xarray as xr
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from tqdm import tqdm
 
+from sublim_utils.engine.files import locked
 from sublim_utils.runs.provenance import provenance
 from sublim_utils.runs.store import Store
 
@@ -72,7 +73,7 @@ def fill(
         for seed, patience in queue:
             bar.set_description(f"{group.split('-')[0]}, seed {seed}", refresh=False)
             try:
-                with FileLock(root / "locks" / f"{group}-{seed:04d}.lock", timeout=patience):
+                with locked(root / "locks" / f"{group}-{seed:04d}.lock", patience):
                     if missing(seed):
                         make(seed, bar.update)
             except Timeout:

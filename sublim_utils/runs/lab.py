@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.runs.addresses import address, decimals, described, student_address
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.filling import ASKED, Advance, DivergenceError, Make, Place, computed, fill, refuse
-from sublim_utils.runs.profiles import RECORDED, Profile
+from sublim_utils.runs.profiles import RECORDED, Profile, results_folder
 from sublim_utils.runs.provenance import provenance
 from sublim_utils.runs.store import Store
 from sublim_utils.runs.stored import Function
@@ -60,7 +59,7 @@ class Lab:
 
     def __init__(self, profile: Profile, device: str = "auto", *, trains: bool | None = None) -> None:
         self.profile, self.device = profile, resolve_device(device)
-        self.store = Store(Path(profile.results))
+        self.store = Store(results_folder(profile.results))
         may = profile.name != RECORDED or os.environ.get(ASKED) == "yes"
         self.trains = may if trains is None else trains
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from sublim_utils.engine.files import root
 from sublim_utils.settings import N_SEEDS, Options, Settings, SettingsError, require
 
 __all__ = ["FRESH", "RECORDED", "Profile", "profile_parameters"]
@@ -15,6 +16,15 @@ RECORDED = "paper"
 
 FRESH = "fresh"
 """The profile of the run on fresh seeds, whose criteria were fixed before it; complete, it becomes the recorded one."""
+
+
+def results_folder(results: str | Path) -> Path:
+    """Return the folder that `results` names, as a notebook sees it or the book's root, whatever the working directory.
+
+    >>> results_folder("../results/laptop") == results_folder("results/laptop")
+    True
+    """
+    return root() / str(results).removeprefix("../")
 
 
 @dataclass(frozen=True, kw_only=True)

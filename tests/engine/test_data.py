@@ -171,6 +171,23 @@ def test_files_are_fetched_once_and_the_cache_is_where_the_variable_says(mirror,
     assert data.data_dir() == tmp_path / ".cache" / "sublim_utils"
 
 
+def test_the_cache_is_the_same_from_the_books_folder_and_from_the_notebooks(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "profiles.toml").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for named, folder in (("images", tmp_path / "images"), ("~/images", tmp_path / "images")):
+        monkeypatch.setenv("SUBLIM_DATA", named)
+        for place in (tmp_path, tmp_path / "notebooks"):
+            monkeypatch.chdir(place)
+            assert data.data_dir() == folder
+
+
+def test_without_a_home_the_error_names_the_variable(monkeypatch):
+    monkeypatch.setenv("SUBLIM_DATA", "~nobody-of-this-name/images")
+    with pytest.raises(DataError, match="SUBLIM_DATA"):
+        data.data_dir()
+
+
 @pytest.mark.parametrize("content", [b"", b"foreign", RAW[data.TEST_LABELS][:-1], b"!" + RAW[data.TEST_LABELS][1:]])
 def test_a_damaged_file_is_set_aside_and_fetched_again(mirror, content):
     asked = mirror()
