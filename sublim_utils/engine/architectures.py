@@ -26,22 +26,23 @@ def drawn(module: nn.Module) -> None:
 
 
 class CNN(nn.Module):
-    """Two convolutions of stride 2 (28 -> 14 -> 7 pixels), a dense layer, and the logits; ReLU between them."""
+    """Two 5 x 5 convolutions of stride 2 (28 -> 14 -> 7 pixels) with ReLU, and the logits, which read all of the last.
 
-    def __init__(self, n_logits: int, channels: tuple[int, int] = (8, 16), width: int = 64, kernel: int = 5) -> None:
+    A pass takes 3 times as long as the MLP's (batch 1024, one thread).
+    """
+
+    def __init__(self, n_logits: int, channels: tuple[int, int] = (8, 16), kernel: int = 5) -> None:
         super().__init__()
         first, second = channels
         self.conv1 = nn.Conv2d(1, first, kernel, stride=2, padding=kernel // 2)
         self.conv2 = nn.Conv2d(first, second, kernel, stride=2, padding=kernel // 2)
-        self.dense = nn.Linear(second * (SIDE // 4) ** 2, width)
-        self.head = nn.Linear(width, n_logits)
+        self.head = nn.Linear(second * (SIDE // 4) ** 2, n_logits)
         self.apply(drawn)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (batch, n_logits) of images (batch, 784)."""
         x = F.relu(self.conv1(x.view(-1, 1, SIDE, SIDE)))
-        x = F.relu(self.conv2(x))
-        return self.head(F.relu(self.dense(x.flatten(1))))
+        return self.head(F.relu(self.conv2(x)).flatten(1))
 
 
 class Attention(nn.Module):
