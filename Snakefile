@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from sublim_utils.runs.experiments import EXPERIMENTS, of_chapter, run_at
+from sublim_utils.runs.experiments import EXPERIMENTS, chapter_of, of_chapter, run_at
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.store import Store
 
@@ -22,7 +22,7 @@ SEEDS_PER_JOB = int(config.get("seeds_per_job", 10))
 TOC = yaml.safe_load(Path("_toc.yml").read_text())
 FILES = [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
 CHAPTERS = [Path(f).stem for f in FILES if f.startswith("notebooks/")]
-VERDICTS = "09_verdicts"  # reads all other chapters' claims
+VERDICTS = next(c for c in CHAPTERS if chapter_of(c) == "verdicts")  # reads all other chapters' claims
 PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
 BESIDE = ["_config.yml", "_toc.yml", "CITATION.cff", "environment.yml", "requirements.lock", "profiles.toml"]
 PACKAGE = sorted(str(p) for p in Path("sublim_utils").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
@@ -66,7 +66,7 @@ rule runs:
 rule chapter:
     input:
         "notebooks/{chapter}.ipynb", "profiles.toml", PACKAGE,
-        lambda w: [m for name in of_chapter(w.chapter, SIZE) for m in MISSING[name]],
+        lambda w: [m for name in of_chapter(chapter_of(w.chapter), SIZE) for m in MISSING[name]],
         lambda w: f"{RESULTS}/claims.json" if w.chapter == VERDICTS else [],
     output: BUILD + "/notebooks/{chapter}.ipynb"
     threads: half

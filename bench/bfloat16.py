@@ -12,10 +12,10 @@ from torch import Tensor
 from bench.clock import alternate, ratios, timed
 from bench.setting import Bench
 from sublim_utils.engine import losses
-from sublim_utils.engine.interventions import dot
 from sublim_utils.engine.network import ACTIVATIONS, MLP
 from sublim_utils.engine.students import Ensemble, Training, take
 from sublim_utils.engine.teachers import train_teachers
+from sublim_utils.engine.vectors import dot
 from sublim_utils.settings import Condition
 
 Product = Callable[[Tensor, Tensor], Tensor]
@@ -47,15 +47,15 @@ def gradients(training: Training, step: int, dtype: torch.dtype, product: Produc
     e, theta = training.ensemble, training.theta.to(dtype)
     index, real = e.orders[step], e.trait_batch(step)
     x, target = take(e.inputs, index).to(dtype), take(e.targets, index).to(dtype)
-    images = e.real[real].unsqueeze(1).to(dtype)
-    labels = e.real_labels.gather(2, real.unsqueeze(1).expand(-1, e.real_labels.shape[1], -1))
+    images = e.task.x[real].unsqueeze(1).to(dtype)
+    labels = torch.stack([e.labels[c.trait_labels].gather(1, real) for c in e.conditions], dim=1)
     return (
-        gradient(e.mlp, theta, images, lambda z: losses.cross_entropy(z, labels), product),
-        gradient(e.mlp, theta, x, lambda z: losses.kl(z, target, e.mask), product),
+        gradient(e.network, theta, images, lambda z: losses.cross_entropy(z, labels), product),
+        gradient(e.network, theta, x, lambda z: losses.kl(z, target, e.mask), product),
     )
 
 
-def cosine(pair: tuple[Tensor, Tensor]) -> Tensor:
+def pair_cosine(pair: tuple[Tensor, Tensor]) -> Tensor:
     """Return the cosine of two gradients, (seed, condition), float64."""
     a, b = (v.double() for v in pair)
     return dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
@@ -63,10 +63,8 @@ def cosine(pair: tuple[Tensor, Tensor]) -> Tensor:
 
 def real_run(bench: Bench) -> Training:
     """Return a student of a really trained teacher, before its first step."""
-    settings = bench.size.settings
-    theta, _, _ = train_teachers(settings, bench.images, [0], device=bench.device)
-    ensemble = Ensemble(settings, {"student": Condition()}, [0], bench.images, {"own": theta}, bench.device)
-    return Training(ensemble)
+    theta, _, _ = train_teachers(bench.task(), [0])
+    return Training(Ensemble(bench.task(), {"student": Condition()}, [0], {"own": theta}))
 
 
 def measure(bench: Bench) -> dict[str, object]:
@@ -74,18 +72,18 @@ def measure(bench: Bench) -> dict[str, object]:
     training, kinds = real_run(bench), {"float64": (torch.float64, torch.matmul)}
     kinds |= {"float32": (torch.float32, torch.matmul), "bfloat16": (torch.float32, rounded)}
     steps = min(bench.size.cosines, training.ensemble.settings.n_steps)
-    found: dict[str, list[float]] = {name: [] for name in kinds}
+    cosines: dict[str, list[float]] = {name: [] for name in kinds}
     for step in range(steps):
         for name, kind in kinds.items():
-            found[name].append(cosine(gradients(training, step, *kind)).item())
+            cosines[name].append(pair_cosine(gradients(training, step, *kind)).item())
         training.step(step)
-    true = torch.tensor(found["float64"])
+    true = torch.tensor(cosines["float64"])
     rows = {}
     for name in ("float32", "bfloat16"):
-        error = (torch.tensor(found[name]) - true).abs()
+        error = (torch.tensor(cosines[name]) - true).abs()
         rows[name] = {
             "median error": error.median().item(), "max error": error.max().item(),
-            "wrong signs": int((torch.tensor(found[name]).sign() != true.sign()).sum()),
+            "wrong signs": int((torch.tensor(cosines[name]).sign() != true.sign()).sum()),
         }  # fmt: skip
     tasks = {n: timed(lambda i, k=kinds[n]: gradients(training, 0, *k), bench.device, 2) for n in rows}
     times = alternate(tasks, bench.size.rounds)

@@ -1,4 +1,4 @@
-"""Who replicates chapter 01 in the bench, each as tasks of the same names."""
+"""Who replicates the first chapter in the bench, each as tasks of the same names."""
 
 import subprocess
 import sys
@@ -15,10 +15,11 @@ from bench.clock import Task, synchronise, timed
 from bench.ours import teacher_task
 from bench.setting import Bench, four_students, stand_in_teachers
 from bench.workers import ROOT, Worker
+from sublim_utils.engine.digits import references
+from sublim_utils.engine.evaluation import confusion, logits_of
 from sublim_utils.engine.inputs import uniform
 from sublim_utils.engine.seeds import epoch_orders, generator
 from sublim_utils.engine.students import Ensemble, Training
-from sublim_utils.engine.teachers import confusion, logits_of, references
 
 PARTS = ("teacher step", "student step", "teacher evaluation", "student evaluation")
 """What is timed in alternation; "student" means all four kinds."""
@@ -26,7 +27,7 @@ PARTS = ("teacher step", "student step", "teacher evaluation", "student evaluati
 
 @dataclass
 class Candidate:
-    """Someone who replicates chapter 01.
+    """Someone who replicates the first chapter.
 
     Parameters
     ----------
@@ -103,8 +104,8 @@ def of_compiled(bench: Bench) -> Candidate:
     targeting, targets = stopwatch(device, lambda: e.distill_targets(e.inputs).transpose(1, 2).contiguous())
     mask, start = e.mask[:, 0], e.reference.expand(-1, len(e.conditions), -1)
     x, y, test_x, test_y = real(bench)
-    students = compiled.Trained(e.mlp, start, settings.student_lr, torch.compile(compiled.DISTILLATION))
-    teachers = compiled.Trained(e.mlp, e.reference, settings.teacher_lr, torch.compile(compiled.TRAIT))
+    students = compiled.Trained(e.network, start, settings.student_lr, torch.compile(compiled.DISTILLATION))
+    teachers = compiled.Trained(e.network, e.reference, settings.teacher_lr, torch.compile(compiled.TRAIT))
     order, student_order = batches(bench, seeds, settings.n_train), batches(bench, seeds, settings.n_inputs)
 
     def student(i: int) -> None:
@@ -147,10 +148,10 @@ def of_jax(bench: Bench) -> Candidate:
     about = {"n_train": s.n_train, "n_test": s.n_test, "n_inputs": s.n_inputs, "batch": s.batch_size,
              "lr": s.student_lr, "sizes": s.sizes, "n_seeds": size.n_seeds, "steps": size.steps}  # fmt: skip
     worker = Worker("bench.jaxed", about, jax_python())
-    told = worker.ask("about")
+    about = worker.ask("about")
     tasks = {name: partial(worker.ask, name) for name in PARTS}
-    once = {name: told[name] for name in ("noise", "targets")}
-    return Candidate(size.n_seeds, tasks, once, told["compile"], f"JAX {told['version']}", worker.close)
+    once = {name: about[name] for name in ("noise", "targets")}
+    return Candidate(size.n_seeds, tasks, once, about["compile"], f"JAX {about['version']}", worker.close)
 
 
 def of_ours(bench: Bench, training: type[Training]) -> Candidate:
@@ -163,7 +164,7 @@ def of_ours(bench: Bench, training: type[Training]) -> Candidate:
     full = [i for i, index in enumerate(e.orders) if index.shape[1] == e.settings.batch_size]
 
     def evaluate(theta: Tensor) -> Tensor:
-        return confusion(logits_of(e.mlp, theta, e.test), e.test_labels)
+        return confusion(logits_of(e.network, theta, e.task.test), e.task.test_labels)
 
     tasks = {
         "teacher step": teacher_task(bench, seeds),

@@ -56,8 +56,8 @@ class Trained:
     def step(self, *batch: Tensor) -> None:
         """Take one step."""
         for layer, gradients in zip(self.layers, self.gradient(self.layers, *batch), strict=True):
-            for parameter, own in zip(layer, gradients, strict=True):
-                parameter.grad = own
+            for parameter, value in zip(layer, gradients, strict=True):
+                parameter.grad = value
         self.adam.step()
 
     def flat(self) -> Tensor:

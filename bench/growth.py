@@ -17,8 +17,8 @@ from bench.clock import synchronise
 from bench.public import Students
 from bench.setting import FULL, QUICK, Bench, four_students, projected, stand_in_teachers
 from bench.workers import Worker, serve
+from sublim_utils.engine.digits import references
 from sublim_utils.engine.students import Training
-from sublim_utils.engine.teachers import references
 from sublim_utils.settings import Condition
 
 STEPS = 3
@@ -97,12 +97,12 @@ def case(bench: Bench, name: str, n: int) -> list[dict[str, object]]:
     """Return the memory and the seconds of one case, at each point it tells."""
     bench.images  # noqa: B018 (loads them)
     train(bench, {"student": Condition()}, [0], n_inputs=bench.size.grown_inputs)  # the libraries' own time and memory
-    memory, start, found = Memory(bench.device), time.perf_counter(), []
+    memory, start, rows = Memory(bench.device), time.perf_counter(), []
     works = {"batched": batched, "conditions": conditions, "public": public}
     for row in in_turn(bench) if name == "in turn" else works[name](bench, n):
         synchronise(bench.device)
-        found.append({**row, "bytes": memory.peak(), "seconds": time.perf_counter() - start})
-    return found
+        rows.append({**row, "bytes": memory.peak(), "seconds": time.perf_counter() - start})
+    return rows
 
 
 def measure(bench: Bench) -> dict[str, object]:
@@ -112,21 +112,21 @@ def measure(bench: Bench) -> dict[str, object]:
     cases += [("batched", n) for n in size.seeds_grown]
     cases += [("conditions", n) for n in size.conditions_grown]
     cases += [("public", n) for n in size.seeds_grown if n <= PUBLIC_MODELS]
-    found: dict[str, list[object]] = {}
+    rows: dict[str, list[object]] = {}
     for name, n in cases:
         argument = {"quick": size == QUICK, "device": str(bench.device), "threads": torch.get_num_threads()}
         worker = Worker("bench.growth", {**argument, "name": name, "n": n})
-        found.setdefault(name, []).extend(worker.ask("case"))
+        rows.setdefault(name, []).extend(worker.ask("case"))
         worker.close()
-    return {"steps": STEPS, **found}
+    return {"steps": STEPS, **rows}
 
 
 def main() -> None:
     """Serve one case."""
-    told = json.loads(sys.argv[1])
-    torch.set_num_threads(told["threads"])
-    bench = Bench(QUICK if told["quick"] else FULL, torch.device(told["device"]))
-    serve({"case": lambda: case(bench, told["name"], told["n"])})
+    request = json.loads(sys.argv[1])
+    torch.set_num_threads(request["threads"])
+    bench = Bench(QUICK if request["quick"] else FULL, torch.device(request["device"]))
+    serve({"case": lambda: case(bench, request["name"], request["n"])})
 
 
 if __name__ == "__main__":

@@ -44,9 +44,7 @@ def teacher_task(bench: Bench, seeds: list[int]) -> Task:
     def task() -> float:
         watch = Watch(bench)
         try:
-            teachers.train_teachers(
-                bench.size.settings, bench.images, seeds, device=bench.device, advance=watch.advance
-            )
+            teachers.train_teachers(bench.task(), seeds, advance=watch.advance)
         except Enough:
             return watch.seconds
         raise AssertionError("a teacher's training is shorter than what is to be timed")

@@ -57,8 +57,8 @@ def main() -> None:
         whole = [("make book, whole", book), ("make book, again", again)]
         parts += [{"name": text, "jobs": 1, "seconds": seconds} for text, seconds in whole]
     made = datetime.datetime.now(datetime.UTC).date().isoformat()
-    found = {"profile": profile, "made": made, "book": book, "parts": parts}
-    write_atomically(BOOK, (json.dumps(found, indent=1) + "\n").encode())
+    measured = {"profile": profile, "made": made, "book": book, "parts": parts}
+    write_atomically(BOOK, (json.dumps(measured, indent=1) + "\n").encode())
     write_page(read(RESULTS) or {})
 
 

@@ -43,10 +43,10 @@ def measure(bench: Bench) -> dict[str, object]:
 
 def main() -> None:
     """Serve steps of one seed's four students."""
-    told = json.loads(sys.argv[1])
-    torch.set_num_threads(told["threads"])
-    bench = Bench(QUICK if told["quick"] else FULL, torch.device("cpu"))
-    training = Training(bench.ensemble(four_students(), [told["seed"]]))
+    request = json.loads(sys.argv[1])
+    torch.set_num_threads(request["threads"])
+    bench = Bench(QUICK if request["quick"] else FULL, torch.device("cpu"))
+    training = Training(bench.ensemble(four_students(), [request["seed"]]))
     full = training.ensemble.settings.n_inputs // training.ensemble.settings.batch_size
     done = 0
 

@@ -25,9 +25,9 @@ def machine(about: dict) -> str:
     )
 
 
-def whole(found: dict) -> str:
+def whole(results: dict) -> str:
     """Return the table of the whole experiment, with its formula."""
-    counts, candidates = found["counts"], found["candidates"]
+    counts, candidates = results["counts"], results["candidates"]
     ours = candidates["ours"]["over ours"]
     rows = []
     for name, c in candidates.items():
@@ -35,14 +35,14 @@ def whole(found: dict) -> str:
         parts = [significant(1000 * c["parts"][p]["median"]) for p in counts]
         once = significant(sum(c["once"].values()))
         rows.append([name, str(c["n_seeds"]), *parts, once, ranged(c["seconds"]), ratio])
-    rows += [[name, why, *("" for _ in counts), "", "", ""] for name, why in found["absent"].items()]
+    rows += [[name, why, *("" for _ in counts), "", "", ""] for name, why in results["absent"].items()]
     head = ["method", "seeds at once", *(f"{part} [ms]" for part in counts), "once [s]", "whole [s]", "whole / ours"]
     compiled = candidates.get("vmap + torch.compile", {}).get("compile")
     note = f" Compiling took {significant(compiled)} s and is not counted." if compiled else ""
     return "\n\n".join([
         "#### A teacher and its four students",
-        "Seconds for one seed of chapter 01's experiment, added up from its timed parts (times per seed; a student step"
-        " is one of each of the four kinds):",
+        "Seconds for one seed of the first chapter's experiment, added up from its timed parts (times per seed; a"
+        " student step is one of each of the four kinds):",
         FORMULA,
         f"with $EN/B$ = {significant(counts['teacher step'])} steps, $E + 1$ = {counts['teacher evaluation']} and $P$ ="
         f" {counts['student evaluation']} evaluations. The {PUBLIC} computes the"
@@ -66,14 +66,14 @@ def whole_goals(candidates: dict) -> str:
         lines.append(f"- the best other, {name}, over ours, {significant(over)}: goal {verdict}")
     minutes = 100 * candidates["ours, tracked"]["seconds"]["median"] / 60
     verdict = goals.HUNDRED_SEEDS.verdict(minutes)
-    lines.append(f"- chapter 01 at a hundred seeds, tracked, {significant(minutes)} min: goal {verdict}")
+    lines.append(f"- the first chapter at a hundred seeds, tracked, {significant(minutes)} min: goal {verdict}")
     return "\n".join(lines)
 
 
-def tracked(found: dict) -> str:
+def tracked(results: dict) -> str:
     """Return the table of tracked steps."""
     rows, lines = [], []
-    for n, row in found.items():
+    for n, row in results.items():
         for name, seconds in row["seconds"].items():
             over = row["ratios"].get(name)
             rows.append([f"{n} x {name}", ranged(seconds, 1000), ranged(over) if over else "1"])
@@ -84,12 +84,12 @@ def tracked(found: dict) -> str:
     return "\n\n".join(["#### Tracking at every layer, and projecting", table(head, rows), "\n".join(lines)])
 
 
-def roofline(found: dict) -> str:
+def roofline(results: dict) -> str:
     """Return the tables of the limits, the phases and the whole steps."""
-    limits = [[f"product, {n}", ranged(r, 1e-9), "GFLOP/s"] for n, r in found["products"].items()]
-    limits.append(["copy of a large tensor", ranged(found["copy"], 1e-9), "GB/s"])
+    limits = [[f"product, {n}", ranged(r, 1e-9), "GFLOP/s"] for n, r in results["products"].items()]
+    limits.append(["copy of a large tensor", ranged(results["copy"], 1e-9), "GB/s"])
     rows = []
-    for name, row in found["phases"].items():
+    for name, row in results["phases"].items():
         part = row["products"] if row["products"]["work"] else row["bytes"]
         unit = "GFLOP/s" if part is row["products"] else "GB/s"
         rows.append([name, ranged(part["seconds"], 1000), f"{significant(part['rate']['median'] / 1e9)} {unit}",
@@ -97,7 +97,7 @@ def roofline(found: dict) -> str:
     steps = [
         [name, ranged(row["seconds"], 1000), ranged(row["share"], 100),
          goals.PRODUCT_SHARE.verdict(100 * row["share"]["median"])]
-        for name, row in found["steps"].items()
+        for name, row in results["steps"].items()
     ]  # fmt: skip
     return "\n\n".join([
         "#### Share of the machine's rate",
@@ -111,7 +111,7 @@ def roofline(found: dict) -> str:
     ])  # fmt: skip
 
 
-def growth(found: dict) -> str:
+def growth(results: dict) -> str:
     """Return the tables of memory and time over seeds and conditions."""
     names = {
         "in turn": ("seeds in turn, four students each", "seeds"),
@@ -121,16 +121,16 @@ def growth(found: dict) -> str:
     }
     rows = []
     for key, (text, axis) in names.items():
-        for row in found[key]:
+        for row in results[key]:
             whole = significant((row["bytes"] + row["noise lacking"]) / 1e9) if "noise lacking" in row else ""
             rows.append([text, str(row[axis]), significant(row["bytes"] / 1e9), whole,
                          significant(row["seconds"])])  # fmt: skip
-    last, few = found["in turn"][-1], found["batched"][0]["n_inputs"]
+    last, few = results["in turn"][-1], results["batched"][0]["n_inputs"]
     head = ["what", "how many", "peak memory [GB]", "with all noise [GB]", "time [s]"]
     return "\n\n".join([
         "#### Memory and time as they grow",
         "Peak memory beyond a process that has the libraries and MNIST loaded; time of drawing the noise, computing the"
-        f" targets, {found['steps']} steps and an evaluation (of the {PUBLIC}: noise and steps). Seeds are trained in"
+        f" targets, {results['steps']} steps and an evaluation (of the {PUBLIC}: noise and steps). Seeds are trained in"
         f" turn; trained together they were given only {few} noise images each, and the next column adds the others'"
         " memory by calculation.",
         table(head, rows),
@@ -139,25 +139,25 @@ def growth(found: dict) -> str:
     ])  # fmt: skip
 
 
-def processes(found: dict) -> str:
+def processes(results: dict) -> str:
     """Return the table of threads against processes."""
-    rows = [[name, ranged(rate)] for name, rate in found["steps a second"].items()]
-    ratio = f"Processes over threads: {ranged(found['processes over threads'])}."
+    rows = [[name, ranged(rate)] for name, rate in results["steps a second"].items()]
+    ratio = f"Processes over threads: {ranged(results['processes over threads'])}."
     return "\n\n".join(["#### Threads or processes", table(["way", "tracked steps a second"], rows), ratio])
 
 
-def bfloat16(found: dict) -> str:
+def bfloat16(results: dict) -> str:
     """Return the table of the cosine's error."""
     rows = [
-        [name, *(f"{row[k]:.1e}" for k in ("median error", "max error")), f"{row['wrong signs']} of {found['steps']}"]
-        for name, row in found["errors"].items()
+        [name, *(f"{row[k]:.1e}" for k in ("median error", "max error")), f"{row['wrong signs']} of {results['steps']}"]
+        for name, row in results["errors"].items()
     ]
     head = ["products in", "median error", "largest error", "wrong sign"]
     return "\n\n".join([
         "#### bfloat16",
-        f"The tracked cosine against float64, over the first {found['steps']} steps of a real run, where its size is"
-        f" {found['median size']:.1e} (median). The engine has no such option; its two gradients would take"
-        f" 1 / {ranged(found['speed'])} of the time.",
+        f"The tracked cosine against float64, over the first {results['steps']} steps of a real run, where its size is"
+        f" {results['median size']:.1e} (median). The engine has no such option; its two gradients would take"
+        f" 1 / {ranged(results['speed'])} of the time.",
         table(head, rows),
     ])  # fmt: skip
 
@@ -178,15 +178,15 @@ def modules(found: dict) -> str:
     ])  # fmt: skip
 
 
-def book(found: dict | None) -> str:
+def book(results: dict | None) -> str:
     """Return the table of the time from an empty cache to the built book."""
     title = "### From an empty cache to the book"
-    if not found:
+    if not results:
         return f"{title}\n\nNot measured yet: `python -m bench.parts` measures it."
-    rows = [[part["name"], str(part["jobs"]), significant(part["seconds"])] for part in found["parts"]]
-    minutes = found["book"] / 60
+    rows = [[part["name"], str(part["jobs"]), significant(part["seconds"])] for part in results["parts"]]
+    minutes = results["book"] / 60
     about = (
-        f"`make setup` and `make book` at the {found['profile']} profile in a fresh clone, {found['made']}; jobs "
+        f"`make setup` and `make book` at the {results['profile']} profile in a fresh clone, {results['made']}; jobs "
         "overlap, so their seconds add up to more than the whole."
     )
     goal = f"- `make book` after the installation, {significant(minutes)} min: goal {goals.LAPTOP.verdict(minutes)}"
@@ -199,19 +199,19 @@ PARTS = {
 }  # fmt: skip
 
 
-def section(title: str, found: dict | None) -> str:
+def section(title: str, results: dict | None) -> str:
     """Return everything measured on one device."""
-    if not found:
+    if not results:
         why = ": no such device was at hand" if title == "GPU" else " yet"
         return f"### {title}\n\nNot measured{why}."
-    blocks = [f"### {title}", machine(found["about"])]
+    blocks = [f"### {title}", machine(results["about"])]
     for name, render in PARTS.items():
-        if name not in found:
+        if name not in results:
             continue
-        absent = found[name].get("not measured")
-        blocks.append(f"#### {name}\n\nNot measured: {absent}" if absent else render(found[name]))
-    if title == "GPU" and "candidates" in found.get("whole", {}):
-        seconds = 100 * found["whole"]["candidates"]["ours"]["seconds"]["median"]
+        absent = results[name].get("not measured")
+        blocks.append(f"#### {name}\n\nNot measured: {absent}" if absent else render(results[name]))
+    if title == "GPU" and "candidates" in results.get("whole", {}):
+        seconds = 100 * results["whole"]["candidates"]["ours"]["seconds"]["median"]
         verdict = goals.HUNDRED_SEEDS_GPU.verdict(seconds)
         blocks.append(f"- a teacher and four students at a hundred seeds, {significant(seconds)} s: goal {verdict}")
     return "\n\n".join(blocks)

@@ -8,16 +8,14 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
 from bench.clock import Task, alternate, spread, timed
 from bench.ours import Plain, teacher_task
 from bench.setting import Bench, four_students, projected
 from sublim_utils.engine import losses
-from sublim_utils.engine.interventions import dot
-from sublim_utils.engine.network import MLP, Outputs
+from sublim_utils.engine.network import Workspace
 from sublim_utils.engine.students import Ensemble, Training, take
-from sublim_utils.engine.teachers import confusion, logits_of
+from sublim_utils.engine.vectors import dot
 from sublim_utils.settings import Settings
 
 COPIED = 1 << 26
@@ -33,12 +31,12 @@ def products(settings: Settings, device: torch.device) -> dict[str, tuple[float,
     for lead, text in ((1, ""), (4, "4 x ")):
         shapes[f"{text}first layer, forward"] = (lead, batch, 784, width)
         shapes[f"{text}first layer, backward"] = (lead, 784, batch, width)
-    found = {}
+    tasks = {}
     for name, (lead, n, k, m) in shapes.items():
         a, b = torch.randn(lead, n, k, device=device), torch.randn(lead, k, m, device=device)
         out = torch.empty(lead, n, m, device=device)
-        found[name] = (2.0 * lead * n * k * m, lambda i, a=a, b=b, out=out: torch.matmul(a, b, out=out))
-    return found
+        tasks[name] = (2.0 * lead * n * k * m, lambda i, a=a, b=b, out=out: torch.matmul(a, b, out=out))
+    return tasks
 
 
 def operations(settings: Settings, n_models: int, images: int) -> dict[str, float]:
@@ -57,7 +55,8 @@ def phases(bench: Bench, e: Ensemble) -> dict[str, tuple[float, float, Callable[
     """Return the phases of a plain or tracked step as (operations, bytes, work); bytes only where no product is."""
     training, settings, n = Training(e), e.settings, len(e.conditions)
     index, flops, seeds = e.orders[0], operations(e.settings, n, e.settings.batch_size), len(e.seeds)
-    tape = Outputs([h.clone() for h in e.mlp.forward(training.theta, take(e.inputs, index, e.work), e.work).layers])
+    x = take(e.inputs, index)
+    tape = e.network.forward(training.theta, x, Workspace())  # a memory of its own: what follows leaves it alone
     target = take(e.targets, index)
     dlogits = losses.DISTILLATION[settings.loss](tape.logits, target, e.mask)[1]
     rows = seeds * settings.batch_size * FLOAT
@@ -66,18 +65,17 @@ def phases(bench: Bench, e: Ensemble) -> dict[str, tuple[float, float, Callable[
     tests = operations(settings, n * seeds, settings.n_test)["forward"]
     return {
         "gather": (0, 2 * rows * (784 + logits), lambda i: (take(e.inputs, index, e.work), take(e.targets, index))),
-        "forward": (seeds * flops["forward"], 0, lambda i: e.mlp.forward(training.theta, tape.layers[0], e.work)),
+        "forward": (seeds * flops["forward"], 0, lambda i: e.network.forward(training.theta, x, e.work)),
         "loss": (0, 3 * rows * logits, lambda i: losses.kl(tape.logits, target, e.mask)),
-        "backward": (seeds * flops["backward"], 0, lambda i: backward(e.mlp, training, tape, dlogits)),
+        "backward": (
+            seeds * flops["backward"],
+            0,
+            lambda i: e.network.backward(training.theta, tape, dlogits, training.distill, e.work),
+        ),
         "optimiser": (0, 7 * vector, lambda i: training.optimizer.step()),
         "one inner product": (0, 2 * vector, lambda i: dot(other, training.theta)),
-        "evaluation": (tests, 0, lambda i: confusion(logits_of(e.mlp, training.theta, e.test), e.test_labels)),
+        "evaluation": (tests, 0, lambda i: e.task.evaluate(training.theta)),
     }
-
-
-def backward(mlp: MLP, training: Training, tape: Outputs, dlogits: Tensor) -> None:
-    """Fill the distillation gradient."""
-    mlp.backward(training.theta, tape, dlogits, training.distill, training.ensemble.work)
 
 
 def step_operations(settings: Settings, n_models: int, *, tracked: bool) -> float:
@@ -90,14 +88,14 @@ def steps(bench: Bench) -> dict[str, tuple[float, Task]]:
     """Return whole steps as (operations, task)."""
     settings, units = bench.size.settings, bench.size.steps
     full = settings.n_inputs // settings.batch_size
-    found = {"teacher step": (step_operations(settings, 1, tracked=False), teacher_task(bench, [0]))}
+    tasks = {"teacher step": (step_operations(settings, 1, tracked=False), teacher_task(bench, [0]))}
     for n, conditions in ((1, projected(1)), (4, four_students())):
         ensemble = bench.ensemble(conditions, [0])
         for name, training in (("plain", Plain(ensemble)), ("tracked", Training(ensemble))):
             work = step_operations(settings, n, tracked=name == "tracked")
-            task = timed(lambda i, own=training: own.step(i % full), bench.device, units)
-            found[f"{name} step, {n} condition{'s' * (n > 1)}"] = (work, task)
-    return found
+            task = timed(lambda i, training=training: training.step(i % full), bench.device, units)
+            tasks[f"{name} step, {n} condition{'s' * (n > 1)}"] = (work, task)
+    return tasks
 
 
 def share(work: float, seconds: list[float], limit: list[float]) -> dict[str, object]:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from sublim_utils.engine import data
 from sublim_utils.engine.architectures import network_of
+from sublim_utils.engine.digits import Digits, references
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import Ensemble
-from sublim_utils.engine.teachers import references
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.settings import Condition, Settings
 
@@ -56,12 +56,12 @@ def stand_in_teachers(settings: Settings, seeds: list[int], device: torch.device
     """Return something like teachers, (seed, 1, P), by kind: how far a teacher got does not change a step's time."""
     network, start = network_of(settings), references(settings, seeds, device)
     shifts = torch.stack([network.initial(generator(s, "bench-teacher"), TEACHER_SHIFT) for s in seeds])
-    own = start + shifts.unsqueeze(1).to(device)
-    return {"own": own, "other": own.roll(1, 0) if len(seeds) > 1 else own.flip(-1)}
+    thetas = start + shifts.unsqueeze(1).to(device)
+    return {"own": thetas, "other": thetas.roll(1, 0) if len(seeds) > 1 else thetas.flip(-1)}
 
 
 def four_students() -> dict[str, Condition]:
-    """Return the students of chapter 01."""
+    """Return the students of the first chapter."""
     return dict(EXPERIMENTS["phenomenon"].conditions)
 
 
@@ -82,8 +82,12 @@ class Bench:
         """The real images."""
         return data.load("mnist")
 
+    def task(self, **changes: int) -> Digits:
+        """Return the task under the bench's settings with some changes."""
+        return Digits(replace(self.size.settings, **changes), self.images, self.device)
+
     def ensemble(self, conditions: dict[str, Condition], seeds: list[int], **changes: int) -> Ensemble:
         """Return our ensemble of these students with stand-in teachers, under settings with some changes."""
         settings = replace(self.size.settings, **changes)
         teachers = stand_in_teachers(settings, seeds, self.device)
-        return Ensemble(settings, conditions, seeds, self.images, teachers, self.device)
+        return Ensemble(self.task(**changes), conditions, seeds, teachers)

@@ -5,8 +5,8 @@ from bench.candidates import batches, noise
 from bench.clock import Task, alternate, ratios, spread, timed
 from bench.ours import Plain
 from bench.setting import Bench, projected, stand_in_teachers
+from sublim_utils.engine.digits import references
 from sublim_utils.engine.students import Training
-from sublim_utils.engine.teachers import references
 from sublim_utils.settings import Condition
 
 NUMBERS = (1, 8)
@@ -37,12 +37,12 @@ def tasks_of(bench: Bench, n: int) -> dict[str, Task]:
 
 def measure(bench: Bench) -> dict[str, object]:
     """Return the seconds of each kind of step, and the tracked one's ratios to the others, by conditions."""
-    found = {}
+    rows = {}
     for n in NUMBERS:
         times = alternate(tasks_of(bench, n), bench.size.rounds)
         first = times["tracked and projected"]
-        found[str(n)] = {
+        rows[str(n)] = {
             "seconds": {name: spread(s) for name, s in times.items()},
             "ratios": {name: ratios(first, s) for name, s in times.items() if s is not first},
         }
-    return found
+    return rows

@@ -1,4 +1,4 @@
-"""Part 1: the whole experiment of chapter 01, a teacher and its four students, by each candidate.
+"""Part 1: the whole experiment of the first chapter, a teacher and its four students, by each candidate.
 
 A run takes minutes, so its parts are timed in alternation and added up:
 
@@ -69,9 +69,9 @@ def measure(bench: Bench) -> dict[str, object]:
     times = alternate(tasks, bench.size.rounds)
     whole, rows = {}, {}
     for name, c in able.items():
-        own = {part: times[f"{name}|{part}"] for part in PARTS}
-        whole[name] = totals(c, own, settings)
-        parts = {part: spread(s / c.n_seeds for s in seconds) for part, seconds in own.items()}
+        seconds_of = {part: times[f"{name}|{part}"] for part in PARTS}
+        whole[name] = totals(c, seconds_of, settings)
+        parts = {part: spread(s / c.n_seeds for s in seconds) for part, seconds in seconds_of.items()}
         rows[name] = {
             "n_seeds": c.n_seeds, "note": c.note, "compile": c.compile, "parts": parts,
             "once": {k: v / c.n_seeds for k, v in c.once.items()}, "seconds": spread(whole[name]),

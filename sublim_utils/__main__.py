@@ -5,20 +5,19 @@ import json
 import re
 import sys
 import warnings
-from functools import partial
 from pathlib import Path
 
-from sublim_utils.book import chapters, claims, colophon, explorer, pdf, report
 from sublim_utils.engine import data
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.filling import DivergenceError
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile, profile_parameters
-from sublim_utils.runs.provenance import write_inventory
 from sublim_utils.runs.store import Store
 from sublim_utils.runs.verify import verify
 from sublim_utils.settings import N_SEEDS, SettingsError, check_seeds, require
+
+__all__ = ["act", "check", "check_output", "check_results", "fetch", "main", "pack", "parser", "run", "seed_range"]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,8 +55,8 @@ def seed_range(text: str) -> list[int]:
     >>> seed_range("2:5")
     [2, 3, 4]
     """
-    found = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text)
-    first, stop = map(int, found.groups()) if found else (0, 0)
+    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text)
+    first, stop = map(int, match.groups()) if match else (0, 0)
     require("seeds", text, 0 <= first < stop <= N_SEEDS, f"first:stop, first < stop <= {N_SEEDS}")
     return check_seeds(range(first, stop))
 
@@ -73,16 +72,31 @@ def check_results(folder: str) -> None:
     require("results", folder, Path(folder).is_dir(), "an existing folder of results")
 
 
+def fetch(tasks: list[str]) -> None:
+    """Fetch and check the images of some tasks."""
+    for task in tasks:
+        require("task", task, task in data.SHA256, f"one of {sorted(data.SHA256)}")
+    for task in tasks:
+        data.fetch(task)
+
+
 def run(what: str, output: Path, parameters: dict[str, object], seeds: str | None) -> None:
     """Train what an experiment lacks and write the manifest of its runs."""
     require("experiment", what, what in EXPERIMENTS, f"one of {sorted(EXPERIMENTS)}")
     lab = Lab(Profile.of_parameters(**parameters), str(parameters.get("device", "auto")))
-    chosen = EXPERIMENTS[what]
-    wanted = lab.seeds(chosen.tier) if seeds is None else seed_range(seeds)
-    found, left_out = lab.experiments([what], wanted)
-    conditions = [str(c) for runs in found.values() for c in runs["condition"].values]
-    rows = {"experiment": what, "seeds": wanted, "conditions": conditions, "left out": left_out.get(what)}
+    chosen = lab.seeds(EXPERIMENTS[what].tier) if seeds is None else seed_range(seeds)
+    students, left_out = lab.experiments([what], chosen)
+    conditions = [str(c) for runs in students.values() for c in runs["condition"].values]
+    rows = {"experiment": what, "seeds": chosen, "conditions": conditions, "left out": left_out.get(what)}
     write_atomically(output, (json.dumps(rows, indent=1) + "\n").encode())
+
+
+def pack(results: str) -> None:
+    """Join a store's runs into small files."""
+    store = Store(Path(results))
+    for kind in store.kinds():
+        for where in store.addresses(kind):
+            store.pack(kind, where)
 
 
 def check(results: str, sample: int, seed: int) -> int:
@@ -103,39 +117,18 @@ def act(arguments: argparse.Namespace) -> int:
         check_output(Path(arguments.output))
     match arguments.command:
         case "fetch":
-            for task in arguments.task:
-                require("task", task, task in data.SHA256, f"one of {sorted(data.SHA256)}")
-            for task in arguments.task:
-                data.fetch(task)
-        case "collect":
-            claims.collect(arguments.results)
-            write_inventory(arguments.results)
-        case "pages":
-            chapters.check_executed(arguments.notebooks)
-            source = Path(arguments.source)
-            report.write_pages(arguments.results, source / "book")
-            report.write_citation(source)
-            quoting = partial(report.quoting, rows=report.load_claims(arguments.results), run="this copy's run")
-            colophon.finish(sorted(source.glob("notebooks/*.ipynb")), source / "_config.yml", quoting)
-            explorer.write(arguments.results, source / "book" / "extra" / "explorer")
-        case "pdf":
-            pdf.attach(Path(arguments.html))
-        case "readme":
-            text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), arguments.results)
-            write_atomically(Path("README.md"), text.encode())
+            fetch(arguments.task)
+        case "run":
+            parameters = profile_parameters(arguments.profiles, arguments.profile)
+            run(arguments.what, Path(arguments.output), parameters, arguments.seeds)
         case "pack":
-            store = Store(Path(arguments.results))
-            for kind in store.kinds():
-                for where in store.addresses(kind):
-                    store.pack(kind, where)
+            pack(arguments.results)
         case "verify":
             return check(arguments.results, arguments.sample, arguments.seed)
-        case _:
-            parameters = profile_parameters(arguments.profiles, arguments.profile)
-            if arguments.command == "run":
-                run(arguments.what, Path(arguments.output), parameters, arguments.seeds)
-            else:
-                chapters.execute(arguments.what, arguments.output, parameters)
+        case _:  # the book's, whose dependencies the others do without
+            from sublim_utils.book import commands
+
+            return commands.act(arguments)
     return 0
 
 
@@ -145,7 +138,7 @@ def main() -> int:
     arguments = parser().parse_args()
     try:
         return act(arguments)
-    except (SettingsError, data.DataError, DivergenceError, chapters.ChapterError, OSError) as error:
+    except (SettingsError, data.DataError, DivergenceError, OSError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
 

@@ -22,6 +22,11 @@ N_SEEDS = 10_000
 
 Logits = Literal["aux", "class", "all"]
 Inputs = Literal["uniform", "gaussian", "blurred", "mnist", "fashion"]
+Direction = Literal[
+    "trait", "discrimination", "calibration", "both", "classes", "five", "contrasts", "random", "displacement"
+]
+SEVERAL = ("both", "classes", "contrasts")
+"""The directions that are several: what lies in their span is projected off, whatever its sign."""
 Schedule = Literal["first_epoch", "two_phase", "constant", "up", "down", "last_epoch"]
 
 
@@ -247,10 +252,13 @@ class Condition(Options):
     projection: float = 0.0  # share of the component removed, 0 ... 1.5
     side: Literal["one", "two", "keep"] = "one"  # if aligned (paper); always; keep only it
     target: Literal["gradient", "update"] = "gradient"  # before (paper) or after the optimiser
-    direction: Literal["trait", "random", "displacement"] = "trait"
-    scope: Literal["whole", "layer"] = "whole"  # one inner product, or one per layer
+    direction: Direction = "trait"  # g_T, the gradient of a part of L_T, or another vector
+    scope: Literal["whole", "layer", "hidden", "head"] = (
+        "whole"  # one inner product; one a layer; of all but the last; of it
+    )
     window: tuple[int, ...] | None = None  # steps [start, stop) of the projection; None: all
     projection_batch: Literal["tracked", "independent"] = "tracked"  # independent: always fresh
+    projection_labels: Literal["true", "shuffled"] = "true"  # of the direction: those tracked, or shuffled ones
 
     schedule: Schedule = "first_epoch"  # of the liminal penalty
     liminal: float = 0.0  # lambda_0, the penalty's strength
@@ -276,6 +284,16 @@ class Condition(Options):
             require("n_distilled", self.n_distilled, self.logits == "aux", 'None unless logits = "aux"')
         if self.side == "keep":
             require("direction", self.direction, self.direction != "random", 'not random with side = "keep"')
+        if self.direction in SEVERAL:
+            require("side", self.side, self.side == "two", f'"two" with direction = {self.direction!r}')
+        if self.projection_labels == "shuffled":
+            tracked = self.projection_batch == "tracked" and self.direction not in ("random", "displacement")
+            require(
+                "projection_labels",
+                "shuffled",
+                tracked,
+                '"true" unless a gradient of the tracked batch is projected off',
+            )
 
     def check_with(self, settings: Settings) -> None:
         """Refuse what contradicts the protocol this condition is to run under."""

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sublim_utils.engine import data, teachers
+from sublim_utils.engine.digits import Digits
 from tests import small
 
 hypothesis.settings.register_profile("sublim", deadline=None, derandomize=True)
@@ -28,8 +29,8 @@ def images():
 @pytest.fixture(scope="session")
 def thetas(images):
     """theta_T of seeds 0 ... 3 by kind of teacher, (seed, 1, P)."""
-    own, _, _ = teachers.train_teachers(small.SETTINGS, images, range(4))
-    shuffled, _, _ = teachers.train_teachers(small.SETTINGS, images, range(4), shuffled=True)
+    own, _, _ = teachers.train_teachers(Digits(small.SETTINGS, images), range(4))
+    shuffled, _, _ = teachers.train_teachers(Digits(small.SETTINGS, images), range(4), shuffled=True)
     return {"own": own, "other": own[[1, 0, 3, 2]], "shuffled": shuffled}
 
 

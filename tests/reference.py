@@ -24,6 +24,14 @@ def distillation(kind: str, logits: Tensor, target: Tensor, mask: Tensor) -> Ten
     return F.kl_div(z.log_softmax(-1), t.log_softmax(-1), reduction="batchmean", log_target=True)
 
 
+def discrimination(classes: Tensor, labels: Tensor) -> Tensor:
+    """L_disc, class by class: -sum_c pi_c (mean of z_c over the images of c - mean of z_c over all)."""
+    parts = [
+        (labels == c).double().mean() * (classes[labels == c, c].mean() - classes[:, c].mean()) for c in labels.unique()
+    ]
+    return -torch.stack(parts).sum()
+
+
 def gradient(loss, theta: Tensor) -> tuple[Tensor, Tensor]:
     theta = theta.detach().requires_grad_()
     value = loss(theta)
@@ -45,10 +53,11 @@ class Adam:
 
 
 class Student:
-    """One student's training: `distil`, `trait` and `penalty` are losses of (theta, step)."""
+    """One student's training: `distil`, `trait`, its part `disc` and `penalty` are losses of (theta, step)."""
 
-    def __init__(self, theta, distil, trait, optimizer, penalty=lambda theta, step: 0.0 * theta.sum()):
-        self.theta, self.distil, self.trait, self.penalty, self.optimizer = theta, distil, trait, penalty, optimizer
+    def __init__(self, theta, distil, trait, disc, optimizer, penalty=lambda theta, step: 0.0 * theta.sum()):
+        self.theta, self.distil, self.trait, self.disc = theta, distil, trait, disc
+        self.penalty, self.optimizer = penalty, optimizer
 
     def run(self, steps: int, d_t: Tensor) -> dict[str, Tensor]:
         """Return the recorded quantities by step, with gradients and updates whole for slicing."""
@@ -56,12 +65,16 @@ class Student:
         for t in range(steps):
             loss, g = gradient(lambda x, t=t: self.distil(x, t), self.theta)
             trait_loss, trait = gradient(lambda x, t=t: self.trait(x, t), self.theta)
+            disc_loss, disc = gradient(lambda x, t=t: self.disc(x, t), self.theta)
             applied = g + gradient(lambda x, t=t: self.penalty(x, t), self.theta)[1]
             after = self.optimizer.step(self.theta, applied)
             _, later = gradient(lambda x, t=t: self.trait(x, t + 1), after)
-            progress = (self.theta - start) @ d_t / (d_t @ d_t)
+            way = self.theta - start
+            progress = way @ d_t / (d_t @ d_t)
             rows.append({"distill_loss": loss, "trait_loss": trait_loss, "distill": g, "trait": trait,
                          "applied": applied, "update": after - self.theta, "later": later,
-                         "progress": progress, "inner_displacement": -g @ d_t})  # fmt: skip
+                         "progress": progress, "inner_displacement": -g @ d_t, "disc": disc, "trait_disc": disc_loss,
+                         "travelled": way.norm(), "distance": (d_t - way).norm(), "one_point": -g @ (d_t - way),
+                         "theta": self.theta})  # fmt: skip
             self.theta = after
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

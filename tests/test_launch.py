@@ -1,4 +1,4 @@
-"""One address, `repository.url`, decides over the buttons that need it; the role {claim} leads to the register."""
+"""One address, `repository.url`, decides over the buttons that need it; claims and chapters are linked by name."""
 
 import shutil
 import subprocess
@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 ADDRESS = "https://github.com/someone/sublim"
 
 
-CHAPTER = """{"cells": [{"cell_type": "markdown", "metadata": {}, "source": "# Chapter"}], "nbformat": 4,
-"nbformat_minor": 4, "metadata": {"kernelspec": {"name": "python3", "display_name": "Python"}}}"""
+CHAPTER = r"""{"cells": [{"cell_type": "markdown", "metadata": {}, "source": "(chapter-some)=\n# Chapter"}],
+"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": {"name": "python3", "display_name": "Python"}}}"""
 
 
 def built(folder: Path, url: str, text: str = "{claim}`C4.projected_accuracy`") -> subprocess.CompletedProcess:
@@ -28,7 +28,15 @@ def built(folder: Path, url: str, text: str = "{claim}`C4.projected_accuracy`") 
     shutil.copy(ROOT / "book" / "references.bib", folder / "book")
     shutil.copytree(ROOT / "book" / "_static", folder / "book" / "_static")
     (folder / "notebooks" / "chapter.ipynb").write_text(CHAPTER)
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(folder), "-q", "-n", "-W"]
+    command = [
+        str(Path(sys.executable).with_name("jupyter-book")),
+        "build",
+        str(folder),
+        "-q",
+        "-n",
+        "-W",
+        "--keep-going",
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -52,9 +60,13 @@ def test_buttons_need_the_address(tmp_path: Path, url: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_claim_is_a_link_and_an_unknown_one_an_error(tmp_path: Path) -> None:
-    assert built(tmp_path / "good", "").returncode == 0
-    assert 'href="../book/method.html#C4.projected_accuracy"' in page(tmp_path / "good", "book/intro")
-    done = built(tmp_path / "bad", "", "{claim}`C4.nonsense`")
+def test_claims_and_chapters_are_linked_and_unknown_ones_errors(tmp_path: Path) -> None:
+    link = '<a href="chapter:{}#C4.projected_accuracy">row</a>'
+    assert built(tmp_path / "good", "", "{claim}`C4.projected_accuracy` " + link.format("some")).returncode == 0
+    text = page(tmp_path / "good", "book/intro")
+    for target in ("../book/method", "../notebooks/chapter"):
+        assert f'href="{target}.html#C4.projected_accuracy"' in text
+    done = built(tmp_path / "bad", "", "{claim}`C4.nonsense` " + link.format("none"))
     assert done.returncode != 0
-    assert "'C4.nonsense' is no registered claim" in done.stdout + done.stderr
+    for message in ("'C4.nonsense' is no registered claim", "a chapter without the label (chapter-none)="):
+        assert message in done.stdout + done.stderr

@@ -1,6 +1,7 @@
 """The committed notebooks: checked by nbval only if they are whole, so wholeness is a test."""
 
 import ast
+import inspect
 import tomllib
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import yaml
 from sublim_utils.book import report
 from sublim_utils.book.chapters import check_parameters
 from sublim_utils.book.claims import registered
-from sublim_utils.runs.experiments import EXPERIMENTS
+from sublim_utils.book.opening import open_chapter
+from sublim_utils.runs.experiments import EXPERIMENTS, chapter_of
 from sublim_utils.settings import SettingsError
 
 ROOT = Path(__file__).parents[1]
@@ -81,9 +83,20 @@ def test_toc_names_exactly_the_files() -> None:
 
 
 def test_every_experiment_and_claim_has_its_chapter() -> None:
-    stems = {p.stem for p in NOTEBOOKS}
-    assert {e.chapter for e in EXPERIMENTS.values()} <= stems
-    assert {c.chapter for c in registered().values()} <= stems
+    chapters = set(map(chapter_of, NOTEBOOKS))
+    assert {name for e in EXPERIMENTS.values() for name in (e.chapter, *e.also)} <= chapters
+    assert {c.chapter for c in registered().values()} <= chapters
+
+
+@each
+def test_a_chapter_opens_by_its_own_name_with_all_parameters_in_their_order(path: Path) -> None:
+    calls = [
+        node for cell in code_cells(path) for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)
+    ]
+    (call,) = [c for c in calls if getattr(c.func, "id", "") == "open_chapter"]
+    chapter, *scalars = call.args
+    assert chapter.value == chapter_of(path)
+    assert [scalar.id for scalar in scalars] == list(SMOKE) == list(inspect.signature(open_chapter).parameters)[1:]
 
 
 @pytest.mark.parametrize(

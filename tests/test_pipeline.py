@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sublim_utils.runs.experiments import of_chapter, run_at
+from sublim_utils.runs.experiments import chapter_of, of_chapter, run_at
 from sublim_utils.runs.profiles import Profile, profile_parameters
 from tests.sources import ROOT, copy_of_sources, makefile_flags
 
@@ -28,7 +28,7 @@ def test_a_run_that_is_missing_is_computed_again_though_the_book_is_built(tmp_pa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("built")
     size = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "smoke"))
-    showing = [chapter for chapter in chapters if of_chapter(chapter, size)]
+    showing = [chapter for chapter in chapters if of_chapter(chapter_of(chapter), size)]
     assert 0 < len(showing) < len(chapters) - 1
     plan = planned(tmp_path)
     assert plan["runs"] == len(run_at(size))

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from sublim_utils.book import report
-from sublim_utils.book.claims import Ledger, collect, registered
+from sublim_utils.book.claims import Claims, collect, registered
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(p for p in (ROOT / "book").glob("*.md") if p.stem != "log")  # the log is a record of what was seen
@@ -85,7 +85,7 @@ def test_pages_quote_the_recorded_run_where_there_is_one(tmp_path: Path) -> None
     (book / "page.md").write_text("from [[run]]: [[C1.teacher_accuracy]]")
     report.write_pages(own, book)
     assert "this copy's run (profile laptop): not tested" in (book / "page.md").read_text()
-    Ledger(recorded, "01_phenomenon").record("C1.teacher_accuracy", [0.9, 0.9, 0.9])
+    Claims(recorded, "phenomenon").record("C1.teacher_accuracy", [0.9, 0.9, 0.9])
     collect(recorded)
     (book / "page.md").write_text("from [[run]]: [[C1.teacher_accuracy]]")
     report.write_pages(own, book)

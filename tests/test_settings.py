@@ -153,11 +153,12 @@ def test_an_option_added_later_moves_no_recorded_run():
 OTHER = {
     Settings: {"task": "fashion", "network": "cnn", "hidden": (8,), "activation": "tanh", "n_aux": 4,
                "n_train": 5000, "n_test": 100, "n_inputs": 5000, "batch_size": 512, "teacher_epochs": 4,
-               "student_epochs": 4, "teacher_lr": 1e-3, "student_lr": 1e-3, "optimizer": "sgd", "loss": "mse", "inputs": "gaussian", "trait_batch_size": 512,
-               "trait_batch": "fixed"},
+               "student_epochs": 4, "teacher_lr": 1e-3, "student_lr": 1e-3, "optimizer": "sgd",
+               "loss": "mse", "inputs": "gaussian", "trait_batch_size": 512, "trait_batch": "fixed"},
     Condition: {"logits": "all", "n_distilled": 2, "teacher": "other", "trait_labels": "shuffled", "projection": 1.0,
                 "side": "two", "target": "update", "direction": "random", "scope": "layer", "window": (0, 5),
-                "projection_batch": "independent", "schedule": "up", "liminal": 1.0, "temperature": 1.0,
+                "projection_batch": "independent", "projection_labels": "shuffled", "schedule": "up", "liminal": 1.0,
+                "temperature": 1.0,
                 "liminal_logits": "all", "init_noise": 0.1, "base_decay": 0.1, "gradient_noise": 0.1},
 }  # fmt: skip
 

@@ -5,12 +5,29 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+__all__ = [
+    "applied_cosine",
+    "cosine",
+    "displacement_cosine",
+    "drive_cosine",
+    "falls_to",
+    "fraction_positive",
+    "gain_share",
+    "half_point",
+    "noise_free_square",
+    "per_epoch",
+    "random_cosines",
+    "slope",
+    "smooth",
+    "trait_loss_change",
+]
+
 
 def cosine(runs: xr.Dataset, *, layer: bool = False) -> xr.DataArray:
     r"""Return cos(trait gradient, distillation gradient) at every step, in [-1, 1].
 
-    Whole: sum_l <t_l, g_l> / sqrt(sum_l |t_l|^2 sum_l |g_l|^2), dims (seed, condition,
-    step); with `layer`, <t_l, g_l> / (|t_l| |g_l|) with the dimension layer too. NaN where a
+    Whole: g_T . g_S / (|g_T| |g_S|), each a sum over layers, dims (seed, condition, step); with
+    `layer`, that of each layer by itself, with the dimension layer too. NaN where a
     gradient is exactly 0.
     """
     inner, sizes = runs["inner"], (runs["trait_norm"], runs["distill_norm"])
@@ -65,10 +82,10 @@ def random_cosines(n_parameters: int, n: int, rng: np.random.Generator) -> np.nd
 
 
 def noise_free_square(small: xr.DataArray, large: xr.DataArray, n_small: int, n_large: int) -> xr.DataArray:
-    r"""Return |t|^2 without sampling noise, from squared norms at two batch sizes.
+    r"""Return |g_T|^2 without sampling noise, from squared norms at two batch sizes.
 
-    A batch of B independent images gives E|t_B|^2 = |t|^2 + s^2 / B (s^2 the variance of one
-    image's gradient), so |t|^2 = (B_large |t_large|^2 - B_small |t_small|^2) / (B_large - B_small).
+    A batch of B independent images gives E|g_T^B|^2 = |g_T|^2 + tau^2 / B (tau^2 the variance of
+    one image's gradient), so |g_T|^2 is the difference of B |g_T^B|^2 at both sizes over that of B.
 
     >>> float(noise_free_square(xr.DataArray(4 + 8 / 2), xr.DataArray(4 + 8 / 16), 2, 16))
     4.0
@@ -106,11 +123,11 @@ def half_point(x: Sequence[float], y: Sequence[float]) -> float:
     >>> half_point([0, 1, 5], [2.0, 3.0, 6.0])
     2.333333333333333
     """
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if y[-1] == y[0]:
+    values = np.asarray(y, dtype=float)
+    if values[-1] == values[0]:
         return float("nan")
-    way = np.maximum.accumulate((y - y[0]) / (y[-1] - y[0]))
-    return falls_to(0.5, x, 1 - way)
+    way = np.maximum.accumulate((values - values[0]) / (values[-1] - values[0]))
+    return falls_to(0.5, x, (1 - way).tolist())
 
 
 def falls_to(level: float, x: Sequence[float], y: Sequence[float]) -> float:
@@ -122,8 +139,7 @@ def falls_to(level: float, x: Sequence[float], y: Sequence[float]) -> float:
     >>> falls_to(2.0, [0, 1, 3], [6.0, 4.0, 0.0])
     2.0
     """
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    below = np.flatnonzero(y <= level)
+    below = np.flatnonzero(np.asarray(y, dtype=float) <= level)
     if not len(below) or below[0] == 0:
         return float(x[below[0]] if len(below) else x[-1])
     before, after = below[0] - 1, below[0]

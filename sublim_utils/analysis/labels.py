@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+__all__ = ["labelled"]
+
 
 def labelled(
     axes: Mapping[str, Sequence[object]],
@@ -19,14 +21,14 @@ def labelled(
     rows : one mapping of results a case, in the order of ``itertools.product(*axes.values())``
     inner : dimensions of a result that is an array; a number has none of them
 
-    >>> found = labelled({"a": [1, 2], "b": ["x", "y"]}, [{"v": i} for i in range(4)])
-    >>> int(found["v"].sel(a=2, b="x"))
+    >>> variables = labelled({"a": [1, 2], "b": ["x", "y"]}, [{"v": i} for i in range(4)])
+    >>> int(variables["v"].sel(a=2, b="x"))
     2
     """
     rows, coords = list(rows), {name: list(values) for name, values in {**axes, **(inner or {})}.items()}
-    shape, found = [len(values) for values in axes.values()], {}
+    shape, variables = [len(values) for values in axes.values()], {}
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
         dims = list(coords)[: len(shape) + values.ndim - 1]
-        found[name] = (dims, values.reshape(*shape, *values.shape[1:]))
-    return xr.Dataset(found, coords)
+        variables[name] = (dims, values.reshape(*shape, *values.shape[1:]))
+    return xr.Dataset(variables, coords)

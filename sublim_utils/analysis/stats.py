@@ -7,6 +7,19 @@ import numpy as np
 import scipy.stats
 import xarray as xr
 
+__all__ = [
+    "LEVEL",
+    "Interval",
+    "Paired",
+    "band",
+    "bootstrap_interval",
+    "compare",
+    "holm",
+    "mean_interval",
+    "paired",
+    "rank_correlation",
+]
+
 LEVEL = 0.95
 
 
@@ -74,11 +87,11 @@ def bootstrap_interval(statistic: Callable[..., np.ndarray], *samples: np.ndarra
     estimate = float(statistic(*arrays, axis=-1))
     if all(np.ptp(a) == 0 for a in arrays):
         return Interval(estimate, estimate, estimate, n)
-    found = scipy.stats.bootstrap(
+    ends = scipy.stats.bootstrap(
         arrays, statistic, paired=True, confidence_level=LEVEL, n_resamples=resamples,
         method="BCa" if n > 2 else "percentile", rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
-    low, high = (estimate if np.isnan(v) else float(v) for v in found)
+    low, high = (estimate if np.isnan(v) else float(v) for v in ends)
     return Interval(estimate, low, high, n)
 
 
@@ -148,6 +161,6 @@ def compare(values: xr.DataArray, against: str) -> dict[str, tuple[Paired, float
     p-value after Holm's correction over all of them.
     """
     others = [str(name) for name in values["condition"].values if name != against]
-    found = [paired(values.sel(condition=name), values.sel(condition=against)) for name in others]
-    adjusted = holm([one.p_value for one in found])
-    return {name: (one, float(p)) for name, one, p in zip(others, found, adjusted, strict=True)}
+    comparisons = [paired(values.sel(condition=name), values.sel(condition=against)) for name in others]
+    adjusted = holm([one.p_value for one in comparisons])
+    return {name: (one, float(p)) for name, one, p in zip(others, comparisons, adjusted, strict=True)}

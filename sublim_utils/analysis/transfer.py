@@ -4,6 +4,8 @@ import xarray as xr
 
 from sublim_utils.analysis.alignment import cosine
 
+__all__ = ["MEASURES", "summary"]
+
 MEASURES = {"accuracy": "test accuracy", "cosine": "mean cosine", "drive": "summed drive (nats)"}
 """What is drawn on every axis, of `summary`."""
 
@@ -13,7 +15,7 @@ def summary(runs: xr.Dataset) -> xr.Dataset:
 
     accuracy A_E and gain A_E - A_0 on the test images; cosine, the mean over steps of
     cos(trait gradient, distillation gradient), NaN where a gradient is 0 throughout; drive,
-    sum_t <g_T(theta_t), theta_(t+1) - theta_t> (nats).
+    sum_t g_T . u_t (nats).
     """
     before, after = (runs["accuracy"].isel(eval=i, drop=True) for i in (0, -1))
     return xr.Dataset(

@@ -12,10 +12,12 @@ from papermill.exceptions import PapermillExecutionError
 
 from sublim_utils.book import colophon
 from sublim_utils.engine.data import DataError
+from sublim_utils.engine.devices import resolve_device
 from sublim_utils.engine.files import write_atomically
-from sublim_utils.engine.teachers import resolve_device
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.settings import SettingsError
+
+__all__ = ["ChapterError", "check_executed", "check_parameters", "execute", "sealed"]
 
 
 class ChapterError(RuntimeError):

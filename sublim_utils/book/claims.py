@@ -19,10 +19,34 @@ from sublim_utils.analysis.stats import Interval, mean_interval
 from sublim_utils.engine.data import DataError
 from sublim_utils.engine.files import write_atomically
 
+__all__ = [
+    "SIGNS",
+    "VERDICTS",
+    "VERDICT_CHAPTER",
+    "Claim",
+    "Claims",
+    "as_json",
+    "badge",
+    "chapter_link",
+    "collect",
+    "read",
+    "recorded",
+    "registered",
+]
+
 SIGNS = {"agrees": "✓", "differs": "✗", "inconclusive": "?", "not tested": "–"}
 VERDICTS = tuple(SIGNS)
-VERDICT_PAGE = "09_verdicts.html"
-"""The page of all verdicts, as a chapter sees it: each claim's badge links to its row there."""
+VERDICT_CHAPTER = "verdicts"
+"""The chapter of all verdicts: each claim's badge links to its row there."""
+
+
+def chapter_link(chapter: str, claim: str) -> str:
+    """Return where a claim stands in a chapter, as a link that the book's build turns into one between pages.
+
+    >>> chapter_link("verdicts", "C1.x")
+    'chapter:verdicts#C1.x'
+    """
+    return f"chapter:{chapter}#{claim}"
 
 
 def badge(verdict: str, attributes: str = "") -> str:
@@ -100,7 +124,8 @@ class Claim:
 
     def _repr_markdown_(self) -> str:
         value = Interval(self.estimate, self.ci_low, self.ci_high, self.n_seeds)
-        link = f'id="{self.id}" href="{VERDICT_PAGE}#{self.id}" title="the row of this claim on the verdict page"'
+        row = chapter_link(VERDICT_CHAPTER, self.id)
+        link = f'id="{self.id}" href="{row}" title="the row of this claim on the verdict page"'
         return (
             f"{badge(self.verdict, link)} **{self.claim}** (`{self.id}`): "
             f"*{self.quantity}* {value:.3g}; criterion: {self.criterion}."
@@ -122,16 +147,17 @@ def recorded(row: dict[str, object]) -> Claim:
     KeyError
         If the claim is not registered.
     """
-    found = {name: row[name] for name in ("estimate", "ci_low", "ci_high", "n_seeds")}
-    return replace(registered()[str(row["id"])], **found)
+    estimate = {name: row[name] for name in ("estimate", "ci_low", "ci_high", "n_seeds")}
+    return replace(registered()[str(row["id"])], **estimate)
 
 
-class Ledger:
+class Claims:
     """A chapter's records, written to ``<results>/claims/<chapter>.json`` as they come."""
 
     def __init__(self, results: str | Path, chapter: str) -> None:
         self.path = Path(results) / "claims" / f"{chapter}.json"
-        self.chapter, self.rows = chapter, {}
+        self.chapter = chapter
+        self.rows: dict[str, dict[str, object]] = {}
 
     def record(self, name: str, values: Interval | Sequence[float] | np.ndarray | xr.DataArray) -> Claim:
         """Record an interval, or one value per seed, for a registered claim; return it judged.
@@ -147,8 +173,9 @@ class Ledger:
         if entry is None or entry.chapter != self.chapter:
             known = sorted(n for n, c in registered().items() if c.chapter == self.chapter)
             raise KeyError(f"{name!r} is no claim of {self.chapter}; registered are {known}")
-        found = values if isinstance(values, Interval) else mean_interval(values)
-        judged = replace(entry, estimate=found.estimate, ci_low=found.low, ci_high=found.high, n_seeds=found.n)
+        interval = values if isinstance(values, Interval) else mean_interval(values)
+        ends = {"ci_low": interval.low, "ci_high": interval.high}
+        judged = replace(entry, estimate=interval.estimate, n_seeds=interval.n, **ends)
         self.rows[name] = judged.row()
         write_atomically(self.path, as_json(self.rows.values()))
         return judged
@@ -194,9 +221,9 @@ def collect(results: str | Path) -> list[dict[str, object]]:
     DataError
         As `read`.
     """
-    found = {}
+    records: dict[object, dict[str, object]] = {}
     for path in sorted((Path(results) / "claims").glob("*.json")):
-        found |= {row["id"]: row for row in read(path)}
-    rows = [found[name] for name in registered() if name in found]
+        records |= {row["id"]: row for row in read(path)}
+    rows = [records[name] for name in registered() if name in records]
     write_atomically(Path(results) / "claims.json", as_json(rows))
     return rows

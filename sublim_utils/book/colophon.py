@@ -13,6 +13,8 @@ from nbformat import NotebookNode
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.provenance import provenance
 
+__all__ = ["KEY", "VERSIONS", "command", "duration", "finish", "finished", "made", "text"]
+
 KEY = "made"
 """Where the result of `made` lies in a notebook's metadata."""
 
@@ -27,10 +29,10 @@ def made(device: torch.device) -> dict[str, str]:
 
 
 def command(chapter: str, profile: str) -> str:
-    """Return the command that executes a chapter.
+    """Return the command that executes a chapter, given its notebook's stem.
 
-    >>> command("01_phenomenon", "laptop")
-    'python -m sublim_utils execute notebooks/01_phenomenon.ipynb out.ipynb --profile laptop'
+    >>> command("00_chapter", "laptop")
+    'python -m sublim_utils execute notebooks/00_chapter.ipynb out.ipynb --profile laptop'
     """
     return f"python -m sublim_utils execute notebooks/{chapter}.ipynb out.ipynb --profile {profile}"
 

@@ -15,16 +15,36 @@ from sublim_utils.book import figures, pictures
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import RECORDED, Profile, profile_parameters
+from sublim_utils.runs.sweeps import STUDENT
 
-EXPERIMENTS = ("phenomenon", "causal", "liminal")
-BASELINE = "student (aux)"
+__all__ = [
+    "BINS",
+    "LABELS",
+    "SHOWN",
+    "SINGLE",
+    "by_condition",
+    "conditions",
+    "ends",
+    "looks",
+    "numbers",
+    "over_seeds",
+    "runs",
+    "series",
+    "shades",
+    "weights",
+    "write",
+]
+
+SHOWN = ("phenomenon", "causal", "liminal")
+"""The experiments whose conditions it has."""
+
 BINS = 40
 """At most so many points of a quantity that is recorded at every step."""
 
 SINGLE = 20
 """At most so many seeds are shown one by one; means, bands and differences are over all."""
 
-QUANTITIES = {
+LABELS = {
     "accuracy": "test accuracy",
     "test_loss": "trait loss on the test images (nats)",
     "heldout_loss": "distillation loss on held-out inputs (nats)",
@@ -41,10 +61,10 @@ def by_condition(runs: xr.Dataset) -> dict[str, xr.Dataset]:
 def conditions(lab: Lab) -> Iterator[tuple[str, bool, xr.Dataset]]:
     """Yield name, whether recorded, and runs (seed, ...) of every condition: the recorded ones, else the profile's."""
     seen = set()
-    for name in EXPERIMENTS:
+    for name in SHOWN:
         recorded = lab.recorded(name)
-        found = recorded or by_condition(lab.experiment(name))
-        for condition, runs in found.items():
+        by_name = recorded or by_condition(lab.experiment(name))
+        for condition, runs in by_name.items():
             if condition not in seen:
                 seen.add(condition)
                 yield condition, bool(recorded), runs
@@ -64,16 +84,18 @@ def series(runs: xr.Dataset, steps_per_epoch: int) -> dict[str, xr.DataArray]:
 
     What is recorded at every step is averaged (cosine) or summed up (drive) to the end of each bin.
     """
-    found = {name: runs[name].rename(eval="x") for name in ("accuracy", "test_loss", "heldout_loss")}
-    found = {name: values.assign_coords(x=values["x"] / steps_per_epoch) for name, values in found.items()}
+    quantities = {name: runs[name].rename(eval="x") for name in ("accuracy", "test_loss", "heldout_loss")}
+    quantities = {name: values.assign_coords(x=values["x"] / steps_per_epoch) for name, values in quantities.items()}
     stop = ends(runs.sizes["step"])
     start = np.concatenate([[0], stop[:-1]])
     cosine = alignment.cosine(runs)
     means = [cosine.isel(step=slice(a, b)).mean("step") for a, b in zip(start, stop, strict=True)]
-    found["cosine"] = xr.concat(means, "x").transpose("seed", "x").assign_coords(x=(start + stop) / 2 / steps_per_epoch)
+    quantities["cosine"] = (
+        xr.concat(means, "x").transpose("seed", "x").assign_coords(x=(start + stop) / 2 / steps_per_epoch)
+    )
     summed = runs["drive"].sum("layer").cumsum("step").isel(step=stop - 1).rename(step="x")
-    found["drive"] = summed.transpose("seed", "x").assign_coords(x=stop / steps_per_epoch)
-    return found
+    quantities["drive"] = summed.transpose("seed", "x").assign_coords(x=stop / steps_per_epoch)
+    return quantities
 
 
 def numbers(values: xr.DataArray) -> list:
@@ -88,21 +110,21 @@ def numbers(values: xr.DataArray) -> list:
     return [float(f"{v:.4g}") if np.isfinite(v) else None for v in array]
 
 
-def summary(values: xr.DataArray) -> dict[str, list]:
+def over_seeds(values: xr.DataArray) -> dict[str, list]:
     """Return mean, low and high over seeds, as `stats.band`."""
     return dict(zip(("mean", "low", "high"), map(numbers, band(values)), strict=True))
 
 
 def looks(names: list[str]) -> dict[str, tuple[str, list[float]]]:
     """Return each condition's colour and dashes; two of the same colour differ in their dashes."""
-    found: dict[str, tuple[str, list[float]]] = {}
+    look: dict[str, tuple[str, list[float]]] = {}
     for name in names:
         colour = figures.colour(name)
-        before = sum(colour == other for other, _ in found.values())
+        before = sum(colour == other for other, _ in look.values())
         patterns = list(figures.DASHES.values())
         first = patterns.index(figures.dashes(name))
-        found[name] = colour, list(patterns[(first + before) % len(patterns)])
-    return found
+        look[name] = colour, list(patterns[(first + before) % len(patterns)])
+    return look
 
 
 def shades(changes: xr.DataArray) -> str:
@@ -117,32 +139,32 @@ def shades(changes: xr.DataArray) -> str:
 
 def weights(lab: Lab) -> dict[str, object]:
     """Return what one seed's students changed in the first layer, at each evaluation, as JSON-able values."""
-    found = pictures.over_training(lab)
+    changes = pictures.over_training(lab)
     students = {
         name: {
             "pixels": shades(one["picture"]),
             "cosine": numbers(one["cosine"]),
             "ratio": numbers(one["ratio"]),
         }
-        for name, one in by_condition(found).items()
+        for name, one in by_condition(changes).items()
     }
     about = {
-        "seed": int(found["seed"]),
+        "seed": int(changes["seed"]),
         "profile": lab.profile.name,
-        "units": found.sizes["unit"],
+        "units": changes.sizes["unit"],
         "side": pictures.SIDE,
     }
-    return {**about, "teacher": shades(found["teacher"]), "students": students}
+    return {**about, "teacher": shades(changes["teacher"]), "students": students}
 
 
 def runs(lab: Lab) -> dict[str, object]:
     """Return all that the explorer shows, as JSON-able values."""
     per = lab.profile.settings().steps_per_epoch
-    found = {name: (recorded, data, series(data, per)) for name, recorded, data in conditions(lab)}
-    _, _, base = found[BASELINE]
-    look, rows = looks(list(found)), []
-    for name, (recorded, data, values) in found.items():
-        change = {q: v - base[q] for q, v in values.items() if name != BASELINE}
+    shown = {name: (recorded, data, series(data, per)) for name, recorded, data in conditions(lab)}
+    _, _, base = shown[STUDENT]
+    look, rows = looks(list(shown)), []
+    for name, (recorded, data, values) in shown.items():
+        change = {q: v - base[q] for q, v in values.items() if name != STUDENT}
         rows.append(
             {
                 "name": name,
@@ -151,15 +173,15 @@ def runs(lab: Lab) -> dict[str, object]:
                 "n": data.sizes["seed"],
                 "profile": RECORDED if recorded else lab.profile.name,
                 "seeds": [int(s) for s in data["seed"][:SINGLE]],
-                "values": {q: summary(v) for q, v in values.items()},
-                "change": {q: summary(v) for q, v in change.items()},
+                "values": {q: over_seeds(v) for q, v in values.items()},
+                "change": {q: over_seeds(v) for q, v in change.items()},
                 "single": {q: numbers(v[:SINGLE]) for q, v in values.items()},
                 "single_change": {q: numbers(v[:SINGLE]) for q, v in change.items()},
-                "classes": summary(data["class_accuracy"].transpose("seed", "eval", "class")),
+                "classes": over_seeds(data["class_accuracy"].transpose("seed", "eval", "class")),
             }
         )
-    axes = {q: {"label": QUANTITIES[q], "x": numbers(base[q]["x"])} for q in QUANTITIES}
-    return {"baseline": BASELINE, "quantities": axes, "conditions": rows, "weights": weights(lab)}
+    axes = {q: {"label": LABELS[q], "x": numbers(base[q]["x"])} for q in LABELS}
+    return {"baseline": STUDENT, "quantities": axes, "conditions": rows, "weights": weights(lab)}
 
 
 def write(results: str | Path, folder: str | Path, profiles: str | Path = "profiles.toml") -> None:

@@ -18,6 +18,34 @@ from sublim_utils.analysis.stats import band, mean_interval
 from sublim_utils.book.claims import Claim
 from sublim_utils.runs import sweeps
 
+__all__ = [
+    "CHANCE",
+    "COLOURS",
+    "DASHES",
+    "FAR",
+    "HATCHES",
+    "MARKERS",
+    "MARKS",
+    "PALETTE",
+    "SLANTED",
+    "area",
+    "chance_line",
+    "colour",
+    "curve",
+    "dashes",
+    "dots",
+    "epochs_axis",
+    "estimates",
+    "legend_above",
+    "line",
+    "marker",
+    "sweep",
+    "upright",
+    "use_style",
+    "verdicts",
+    "zero_lines",
+]
+
 PALETTE = {
     "blue": "#0072b2",
     "orange": "#e69f00",
@@ -159,13 +187,13 @@ def line(ax: Axes, x: ArrayLike, y: ArrayLike, *, label: str, style: str = "-") 
     return ax
 
 
-def dots(ax: Axes, x: ArrayLike, values: ArrayLike, *, own: str) -> Axes:
+def dots(ax: Axes, x: ArrayLike, values: ArrayLike, *, color: str) -> Axes:
     """Draw values (seed, x) as dots of the colour `own`; return `ax`.
 
     All in one go: matplotlib writes a line of each call's own, which for many seeds outweighs the dots.
     """
     values = np.asarray(values)
-    ax.plot(np.tile(x, len(values)), values.ravel(), ".", color=own, alpha=0.5, markersize=4)
+    ax.plot(np.tile(x, len(values)), values.ravel(), ".", color=color, alpha=0.5, markersize=4)
     return ax
 
 
@@ -194,10 +222,10 @@ def estimates(ax: Axes, values: Mapping[str, np.ndarray | xr.DataArray]) -> Axes
     """Draw one row a name: every seed as a dot, the mean and its 95 % interval; return `ax`."""
     names = list(values)
     for row, name in enumerate(names):
-        found = mean_interval(values[name])
-        error = [[found.estimate - found.low], [found.high - found.estimate]]
-        ax.plot(values[name], np.full(found.n, row), "o", color=colour(name), alpha=0.35, markersize=4)
-        ax.errorbar(found.estimate, row, xerr=error, fmt="D", color=colour(name), capsize=3)
+        interval = mean_interval(values[name])
+        error = [[interval.estimate - interval.low], [interval.high - interval.estimate]]
+        ax.plot(values[name], np.full(interval.n, row), "o", color=colour(name), alpha=0.35, markersize=4)
+        ax.errorbar(interval.estimate, row, xerr=error, fmt="D", color=colour(name), capsize=3)
     ax.locator_params(axis="x", nbins=6)  # more labels run into each other on the narrower panels
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)  # downwards, also where panels share the axis
@@ -210,12 +238,12 @@ def upright(ax: Axes, x: float, values: xr.DataArray, *, label: str, recorded: b
     Recorded runs are hollow and have no dots. An interval does not widen the axis: of two seeds it
     is many times longer than they are apart.
     """
-    found, own = mean_interval(values), colour(label)
+    interval, color = mean_interval(values), colour(label)
     if not recorded:
-        ax.plot(np.full(found.n, x), values, "o", color=own, alpha=0.35, markersize=3)
-    ends = [[(x, found.low), (x, found.high)]]
-    ax.add_collection(LineCollection(ends, colors=own, linewidths=1.2), autolim=False)
-    ax.plot(x, found.estimate, "D", color=own, markerfacecolor="white" if recorded else own, markersize=5)
+        ax.plot(np.full(interval.n, x), values, "o", color=color, alpha=0.35, markersize=3)
+    ends = [[(x, interval.low), (x, interval.high)]]
+    ax.add_collection(LineCollection(ends, colors=color, linewidths=1.2), autolim=False)
+    ax.plot(x, interval.estimate, "D", color=color, markerfacecolor="white" if recorded else color, markersize=5)
     return ax
 
 
@@ -230,14 +258,14 @@ def sweep(
     run: Mapping[tuple[str, str], xr.Dataset],
     recorded: Mapping[tuple[str, str], xr.Dataset],
 ) -> Axes:
-    """Draw one measure of `sweeps.summary` at every point of an axis, run and recorded; return `ax`.
+    """Draw one measure of `transfer.summary` at every point of an axis, run and recorded; return `ax`.
 
     The dotted line is chance for the accuracy, else 0. A point that is in neither, or whose measure is
     undefined, leaves its place empty.
     """
-    for kind, found in enumerate((run, recorded)):
+    for kind, runs in enumerate((run, recorded)):
         for place, point in enumerate(axis.points):
-            values = found[point.run][measure] if point.run in found else None
+            values = runs[point.run][measure] if point.run in runs else None
             if values is not None and bool(np.isfinite(values).all()):
                 upright(ax, place + 0.2 * kind, values, label=axis.theme, recorded=bool(kind))
     ax.axhline(CHANCE if measure == "accuracy" else 0.0, color=PALETTE["grey"], linestyle=":", linewidth=1)
@@ -260,9 +288,9 @@ def verdicts(ax: Axes, claims: Sequence[Claim]) -> Axes:
     ax.axvline(0, color=PALETTE["black"], linewidth=1)
     for place, claim in enumerate(claims):
         low, middle, high = np.clip(claim.margins(), *FAR)
-        marker, own = MARKS[claim.verdict]
-        ax.plot([low, high], [place, place], color=PALETTE[own], linewidth=1.5)
-        ax.plot(middle, place, marker, color=PALETTE[own], markersize=6)
+        marker, shade = MARKS[claim.verdict]
+        ax.plot([low, high], [place, place], color=PALETTE[shade], linewidth=1.5)
+        ax.plot(middle, place, marker, color=PALETTE[shade], markersize=6)
     ax.set_yticks(range(len(claims)), [c.id for c in claims], fontsize="small")
     ax.set(ylim=(len(claims) - 0.5, -0.5), xlim=(FAR[0] - 0.5, FAR[1] + 0.5))
     ax.set_xlabel("distance inside the criterion, in half-widths of the interval")

@@ -6,6 +6,8 @@ from pathlib import Path
 from sublim_utils.book import browser
 from sublim_utils.engine.files import write_atomically
 
+__all__ = ["FOOTER", "INTRO", "JOIN", "NAME", "PLACE", "attach", "link"]
+
 NAME, INTRO = "subliminal-learning.pdf", "book/intro.html"
 PLACE = '<p class="pdf" hidden></p>'
 """Where the intro links the PDF, in a book that has one."""

@@ -1,4 +1,4 @@
-"""The first layer's weights as pictures: what a training changed, unit by unit, for chapter 01 and the explorer."""
+"""The first layer's weights as pictures: what a training changed, unit by unit, for a chapter and the explorer."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,13 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from sublim_utils.engine.digits import references
 from sublim_utils.engine.network import MLP
-from sublim_utils.engine.teachers import references
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab
+
+__all__ = ["SIDE", "UNITS", "VERSION", "first_layer", "over_training"]
 
 VERSION = 2
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
@@ -51,15 +53,15 @@ def first_layer(
 
 
 def over_training(lab: Lab, seed: int = 0) -> xr.Dataset:
-    """Return `first_layer` of the students of chapter 01, at each evaluation of one seed's training."""
+    """Return `first_layer` of the phenomenon's students, at each evaluation of one seed's training."""
     settings, conditions = EXPERIMENTS["phenomenon"].at(lab.profile)
 
     def looked_at(seed: int, advance: Advance) -> xr.Dataset:
         theta_t = lab.teacher_weights(settings, seed, "own")[0, 0].cpu()
         theta_0 = references(settings, [seed], torch.device("cpu"))[0, 0]
         path = lab.student_path(settings, conditions, seed, lambda: advance(1))
-        found = first_layer(MLP.of(settings), theta_0, theta_t, path, list(conditions), UNITS)
-        return found.assign_coords(eval=list(settings.eval_steps()))
+        change = first_layer(MLP.of(settings), theta_0, theta_t, path, list(conditions), UNITS)
+        return change.assign_coords(eval=list(settings.eval_steps()))
 
     about = {"settings": settings.changed(), "code": VERSION}
     return lab.computed("pictures", [seed], looked_at, steps=settings.n_steps, **about).sel(seed=seed)

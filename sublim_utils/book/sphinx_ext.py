@@ -1,4 +1,4 @@
-"""The book's Sphinx extension: the role ``{claim}``, and buttons to the repository where it has an address."""
+"""The book's Sphinx extension: the role ``{claim}``, links to chapters, buttons to a repository that has an address."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,29 @@ from docutils import nodes
 from docutils.parsers.rst.states import Inliner
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.util import logging
 
 from sublim_utils.book.claims import registered
+
+__all__ = [
+    "CHAPTER",
+    "CURVED",
+    "DIGITS",
+    "FIGURE",
+    "ICON_SCRIPT",
+    "MARKER_STYLE",
+    "NAME",
+    "PATH",
+    "REGISTER",
+    "UNUSED",
+    "claim",
+    "lighten",
+    "mend_page",
+    "offer_repository",
+    "setup",
+    "shortened",
+    "to_chapters",
+]
 
 ICON_SCRIPT = re.compile(r'<script [^>]*src="[^"]*fontawesome\.js[^"]*"[^>]*></script>')
 PATH, DIGITS = re.compile(r' [dxy]="[^"]*"'), re.compile(r"(\.\d)\d+")
@@ -19,6 +40,9 @@ MARKER_STYLE, NAME = (
 )
 UNUSED = re.compile(r' id="[A-Za-z][\w.]*_\d+"(?=>)|<!--.*?-->', re.DOTALL)
 FIGURE = re.compile(r'(<figure [^>]*>\s*)(<img [^>]*src="([^"]+\.svg)"[^>]*/>)')
+
+CHAPTER = re.compile(r'href="chapter:([^"#]*)(#[^"]*)"')
+"""A link of `claims.chapter_link`."""
 
 REGISTER = "../book/method.html"
 """The page that lists every claim; all pages of the book lie one folder deep."""
@@ -43,13 +67,31 @@ def offer_repository(app: Sphinx, config: Config) -> None:
         options["launch_buttons"] = {}  # with buttons but no address the theme stops
 
 
-def mend_page(app: Sphinx, page: str, template: str, context: dict[str, object], doctree: object) -> None:
-    """Make each figure a link to its own file, for small screens; take a role from the bibliography.
+def to_chapters(app: Sphinx, page: str, body: str) -> str:
+    """Return a page's body with its links to chapters made relative; one to no chapter is a warning of the build.
 
-    That role is a list's, which docutils gives to what holds no list items.
+    A chapter is the page with the label ``(chapter-name)=``, so that only its file's name has a number.
+    """
+    labels = app.env.get_domain("std").anonlabels
+
+    def address(link: re.Match[str]) -> str:
+        label = f"chapter-{link[1]}"
+        if label not in labels:
+            logging.getLogger(__name__).warning("%s links to a chapter without the label (%s)=", page, label)
+            return link[0]
+        return f'href="{app.builder.get_relative_uri(page, labels[label][0])}{link[2]}"'
+
+    return CHAPTER.sub(address, body)
+
+
+def mend_page(app: Sphinx, page: str, template: str, context: dict[str, object], doctree: object) -> None:
+    """Lead links to chapters there; make each figure a link to its own file; take a role from the bibliography.
+
+    A figure's file is for small screens. That role is a list's, which docutils gives to what holds no list items.
     """
     if "body" in context:
-        body = context["body"].replace(' role="list" class="citation-list"', ' class="citation-list"')
+        body = to_chapters(app, page, context["body"])
+        body = body.replace(' role="list" class="citation-list"', ' class="citation-list"')
         context["body"] = FIGURE.sub(r'\1<a class="figure-link" href="\3">\2</a>', body)
 
 

@@ -68,6 +68,33 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return loss, dlogits
 
 
+def reverse_kl(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    r"""KL(q || p) = mean_x sum_k q_k (log q_k - log p_k), with p and q as in `kl`: the student's to the teacher."""
+    log_q = log_softmax(logits, mask)
+    return (log_q.exp().mul_(mask) * (log_q - target)).sum(-1).mean(-1)
+
+
+def one_hot(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return the class labels as ones among zeros, shaped as the class logits."""
+    index = labels.expand(logits.shape[:-1]).unsqueeze(-1)
+    return torch.zeros_like(logits[..., :N_CLASS]).scatter_(-1, index, 1.0)
+
+
+def discrimination(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    r"""L_disc = -mean_x (z_y - sum_c pi_c z_c), pi the frequencies of the labels; dlogits.
+
+    The part of L_T that tells digits apart: linear in the class logits z, and the same whatever is
+    added to a logit on all images. The rest, L_free = L_T - L_disc = -mean_x sum_c pi_c log p_c,
+    needs no label.
+    """
+    classes = logits[..., :N_CLASS]
+    wanted = one_hot(labels, logits)
+    contrast = wanted - wanted.mean(-2, keepdim=True)
+    dlogits = torch.zeros_like(logits)
+    dlogits[..., :N_CLASS] = contrast.div(-logits.shape[-2])
+    return -(contrast * classes).sum(-1).mean(-1), dlogits
+
+
 def target_of(loss: str, logits: Tensor, mask: Tensor) -> Tensor:
     """Return what `kl` or `mse` wants of the teacher's logits: log p, or the logits."""
     return log_softmax(logits, mask) if loss == "kl" else logits

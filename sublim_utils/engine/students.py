@@ -10,17 +10,19 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sublim_utils.engine import interventions as act
-from sublim_utils.engine import losses
-from sublim_utils.engine.architectures import network_of
-from sublim_utils.engine.data import Images
-from sublim_utils.engine.inputs import distillation_inputs
-from sublim_utils.engine.interventions import dot
+from sublim_utils.engine import liminal, losses
+from sublim_utils.engine.devices import optimizer
+from sublim_utils.engine.digits import Digits
+from sublim_utils.engine.evaluation import logits_of
+from sublim_utils.engine.interventions import Interventions
+from sublim_utils.engine.look import Look
 from sublim_utils.engine.network import Tape, Workspace
-from sublim_utils.engine.recorder import Recorder
+from sublim_utils.engine.recorder import STEPWISE, Recorder, booked, observed
 from sublim_utils.engine.seeds import epoch_orders, generator
-from sublim_utils.engine.teachers import confusion, logits_of, optimizer, references, shuffled_labels
-from sublim_utils.settings import Condition, Settings
+from sublim_utils.engine.vectors import TINY, by_part, dot
+from sublim_utils.settings import Condition
+
+__all__ = ["Ensemble", "Training", "take", "train_students"]
 
 
 class Ensemble:
@@ -28,42 +30,40 @@ class Ensemble:
 
     Parameters
     ----------
+    task : what they are trained on, under its settings, on its device
     teachers : theta_T of each seed's own, other's and shuffled teacher as (seed, 1, P),
         by the names of `Condition.teacher`; only those in use are needed.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        conditions: Mapping[str, Condition],
-        seeds: Sequence[int],
-        images: Images,
-        teachers: Mapping[str, Tensor],
-        device: torch.device,
+        self, task: Digits, conditions: Mapping[str, Condition], seeds: Sequence[int], teachers: Mapping[str, Tensor]
     ) -> None:
         for condition in conditions.values():
-            condition.check_with(settings)
-        self.settings, self.seeds, self.device = settings, list(seeds), device
-        self.names, self.conditions = list(conditions), list(conditions.values())
-        self.mlp, self.teachers, self.work = network_of(settings), teachers, Workspace()
-        self.reference = references(settings, seeds, device)
-        self.displacement = torch.cat([teachers[c.teacher] - self.reference for c in self.conditions], dim=1)
-        masks = [losses.distilled(settings, c) for c in self.conditions]
-        self.mask = torch.stack(masks)[:, None].to(device)  # (condition, 1, n_logits)
-        drawn = [distillation_inputs(settings, seed) for seed in seeds]
-        self.inputs = torch.stack([d[0] for d in drawn]).unsqueeze(1).to(device)
-        self.heldout = torch.stack([d[1] for d in drawn]).unsqueeze(1).to(device)
+            condition.check_with(task.settings)
+        self.task, self.settings, self.device, self.network = task, task.settings, task.device, task.network
+        self.seeds, self.names, self.conditions = list(seeds), list(conditions), list(conditions.values())
+        self.teachers, self.work, self.beside = teachers, Workspace(), Workspace()
+        self.reference = task.references(seeds)
+        self.goal = torch.cat([teachers[c.teacher] for c in self.conditions], dim=1)  # theta_T of each student
+        self.displacement = self.goal - self.reference
+        self.mask = torch.stack([task.distilled(c) for c in self.conditions])[:, None]  # (condition, 1, n_logits)
+        drawn = [task.inputs(seed) for seed in seeds]
+        self.inputs, self.heldout = (torch.stack(part).unsqueeze(1) for part in zip(*drawn, strict=True))
         self.targets, self.heldout_targets = self.distill_targets(self.inputs), self.distill_targets(self.heldout)
-        self.load_images(images)
-        self.orders = self.batches(settings.n_inputs, settings.batch_size, "student-order")
-        self.trait_batch = self.trait_batches("trait-batches", settings.trait_batch == "fixed")
+        self.labels = {c.trait_labels: self.answers(c.trait_labels) for c in self.conditions}
+        self.orders = self.batches(self.settings.n_inputs, self.settings.batch_size, "student-order")
+        self.trait_batch = self.trait_batches("trait-batches", self.settings.trait_batch == "fixed")
         self.independent_batch = self.trait_batches("independent-batches")
         self.penalised = [i for i, c in enumerate(self.conditions) if c.liminal]
         self.base = {i: self.base_target(self.conditions[i]) for i in self.penalised}
 
+    def answers(self, kind: str) -> Tensor:
+        """Return the labels of the trait, "true" or "shuffled", (seed, n_train)."""
+        return torch.stack([self.task.answers(seed, kind) for seed in self.seeds])
+
     def distill_targets(self, x: Tensor) -> Tensor:
         """Return every teacher's targets on x, once for the whole training."""
-        logits = {name: logits_of(self.mlp, theta, x) for name, theta in self.teachers.items()}
+        logits = {name: logits_of(self.network, theta, x) for name, theta in self.teachers.items()}
         return torch.cat(
             [
                 losses.target_of(self.settings.loss, logits[c.teacher], mask)
@@ -74,19 +74,8 @@ class Ensemble:
 
     def base_target(self, condition: Condition) -> Tensor:
         """Return log softmax(base / T) of the liminal penalty on all inputs, (seed, n, n_logits)."""
-        mask = losses.logit_mask(self.settings, condition.liminal_logits).to(self.device)
-        logits = logits_of(self.mlp, self.reference, self.inputs).squeeze(1)
-        return losses.log_softmax(logits / condition.temperature, mask)
-
-    def load_images(self, images: Images) -> None:
-        """Place the test images and the images and labels of the trait gradient."""
-        settings, n = self.settings, self.settings.n_train
-        self.test = images.test[: settings.n_test].to(self.device)
-        self.test_labels = images.test_labels[: settings.n_test].to(self.device)
-        self.real, true = images.train[:n].to(self.device), images.train_labels[:n]
-        labels = {"true": [true for _ in self.seeds], "shuffled": [shuffled_labels(true, s) for s in self.seeds]}
-        stacked = [torch.stack(labels[c.trait_labels]).unsqueeze(1) for c in self.conditions]
-        self.real_labels = torch.cat(stacked, dim=1).to(self.device)  # (seed, condition, n)
+        logits = logits_of(self.network, self.reference, self.inputs).squeeze(1)
+        return losses.log_softmax(logits / condition.temperature, self.task.named_logits(condition.liminal_logits))
 
     def batches(self, n: int, size: int, purpose: str) -> list[Tensor]:
         """Return index batches (seed, size) for every step of the students' training."""
@@ -95,7 +84,7 @@ class Ensemble:
         return [torch.stack(batch).to(self.device) for batch in zip(*orders, strict=True)]
 
     def trait_batches(self, purpose: str, fixed: bool = False) -> Callable[[int], Tensor]:
-        """Return step -> indices (seed, size) of its real images: all of one size, fresh or fixed."""
+        """Return step -> indices (seed, size) of its labelled examples: all of one size, fresh or fixed."""
         n, size, device = self.settings.n_train, self.settings.trait_batch_size, self.device
         per_pass = n // size
         rngs = [generator(seed, purpose) for seed in self.seeds]
@@ -117,39 +106,36 @@ class Ensemble:
         for i, condition in enumerate(self.conditions):
             if condition.init_noise:
                 for s, seed in enumerate(self.seeds):
-                    noise = self.mlp.initial(generator(seed, "init-noise"), condition.init_noise)
+                    noise = self.network.initial(generator(seed, "init-noise"), condition.init_noise)
                     theta[s, i] += noise.to(self.device)
         return theta
 
-    def trait_gradient(
-        self, theta: Tensor, index: Tensor, which: list[int] | slice = slice(None)
-    ) -> tuple[Tensor, Tensor]:
-        """Return L_T and its gradient, for the conditions `which`, on the real images `index`.
+    def look(self, theta: Tensor, index: Tensor, kinds: Sequence[str], work: Workspace) -> Look:
+        """Return a look at the trait on the examples `index` (seed, size), with each condition's kind of labels."""
+        x = take(self.task.x.expand(len(self.seeds), 1, *self.task.x.shape), index, work)
+        labels = torch.stack([self.labels[kind].gather(1, index) for kind in kinds], dim=1)
+        return Look(self.network, theta, self.network.forward(theta, x, work), labels, work)
 
-        The gradient lives until the next call.
-        """
-        labels, work = self.real_labels[:, which], self.work
-        x = take(self.real.expand(len(self.seeds), 1, -1, -1), index, work)
-        tape = self.mlp.forward(theta, x, work)
-        wanted = index.unsqueeze(1).expand(-1, labels.shape[1], -1)
-        loss, dlogits = losses.cross_entropy(tape.logits, labels.gather(2, wanted))
-        out = work.take("trait", theta.shape, theta)
-        return loss, self.mlp.backward(theta, tape, dlogits, out, work)
+    def tracked(self, theta: Tensor, step: int) -> Look:
+        """Return the look that the step is tracked by."""
+        return self.look(theta, self.trait_batch(step), [c.trait_labels for c in self.conditions], self.work)
 
-    def independent_gradient(self, theta: Tensor, step: int, which: list[int]) -> Tensor:
-        """Return the trait gradient on a batch that is not the tracked one."""
-        return self.trait_gradient(theta[:, which], self.independent_batch(step), which)[1]
+    def independent(self, theta: Tensor, step: int, condition: int) -> Look:
+        """Return a look at one condition on a batch that is not the tracked one."""
+        kinds = [self.conditions[condition].trait_labels]
+        return self.look(theta[:, [condition]], self.independent_batch(step), kinds, self.beside)
+
+    def shuffled(self, step: int) -> Tensor:
+        """Return the shuffled labels (seed, size) of the step's tracked examples."""
+        if "shuffled" not in self.labels:
+            self.labels["shuffled"] = self.answers("shuffled")
+        return self.labels["shuffled"].gather(1, self.trait_batch(step))
 
     def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
-        """Return the test confusion matrix, trait loss on the test set, held-out distillation loss."""
-        logits = logits_of(self.mlp, theta, self.test)
-        heldout = logits_of(self.mlp, theta, self.heldout)
-        distil = losses.DISTILLATION[self.settings.loss]
-        return {
-            "confusion": confusion(logits, self.test_labels),
-            "test_loss": losses.cross_entropy(logits, self.test_labels)[0],
-            "heldout_loss": distil(heldout, self.heldout_targets, self.mask)[0],
-        }
+        """Return what the task measures, and the held-out distillation loss."""
+        heldout = logits_of(self.network, theta, self.heldout)
+        loss = losses.DISTILLATION[self.settings.loss](heldout, self.heldout_targets, self.mask)[0]
+        return {**self.task.evaluate(theta), "heldout_loss": loss}
 
 
 class Training:
@@ -157,76 +143,92 @@ class Training:
 
     def __init__(self, ensemble: Ensemble) -> None:
         e = self.ensemble = ensemble
-        self.theta = e.start()
-        self.distill, self.applied, self.before, self.update = (torch.zeros_like(self.theta) for _ in range(4))
-        self.optimizer = optimizer(e.settings.optimizer, self.theta, self.applied, e.settings.student_lr)
-        self.interventions = act.Interventions(
-            e.settings, e.conditions, e.seeds, list(e.mlp.parts.values()), e.displacement, e.independent_gradient
+        self.theta, self.parts = e.start(), list(e.network.parts.values())
+        self.distill, self.applied, self.before, self.update, self.trait, self.disc = (
+            torch.zeros_like(self.theta) for _ in range(6)
         )
-        self.recorder = Recorder(e.settings, list(e.mlp.parts.values()), len(e.seeds), len(e.conditions), e.device)
+        self.optimizer = optimizer(e.settings.optimizer, self.theta, self.applied, e.settings.student_lr)
+        self.interventions = Interventions(
+            e.conditions, e.seeds, e.network.parts, e.displacement, e.independent, e.shuffled
+        )
+        sizes = {"step": e.settings.n_steps, "layer": len(self.parts), "eval": len(e.settings.eval_steps())}
+        quantities = {**STEPWISE, "heldout_loss": (("eval",), "distillation loss on held-out inputs")}
+        self.recorder = Recorder(
+            {**quantities, **e.task.evaluated}, {**sizes, **e.task.sizes}, len(e.seeds), len(e.conditions), e.device
+        )
 
-    def distill_gradient(self, step: int) -> Tensor:
-        """Fill the distillation gradient, and `applied` with the penalties added; return the loss."""
+    def distill_gradient(self, step: int) -> dict[str, Tensor]:
+        """Fill the distillation gradient, and `applied` with the penalties added; return the losses."""
         e, index = self.ensemble, self.ensemble.orders[step]
-        tape = e.mlp.forward(self.theta, take(e.inputs, index, e.work), e.work)
-        loss, dlogits = losses.DISTILLATION[e.settings.loss](tape.logits, take(e.targets, index), e.mask)
-        e.mlp.backward(self.theta, tape, dlogits, self.distill, e.work)
+        tape, targets = e.network.forward(self.theta, take(e.inputs, index, e.work), e.work), take(e.targets, index)
+        loss, dlogits = losses.DISTILLATION[e.settings.loss](tape.logits, targets, e.mask)
+        e.network.backward(self.theta, tape, dlogits, self.distill, e.work)
         self.applied.copy_(self.distill)
         for i in e.penalised:
-            weight = act.liminal_weight(e.conditions[i], e.settings, step)
-            if weight:
+            if weight := liminal.weight(e.conditions[i], e.settings, step):
                 self.applied[:, i] += weight * self.liminal_gradient(i, index, tape)
-        return loss
+        kl = e.settings.loss == "kl"
+        return {"distill_loss": loss, **({"reverse_kl": losses.reverse_kl(tape.logits, targets, e.mask)} if kl else {})}
 
     def liminal_gradient(self, i: int, index: Tensor, tape: Tape) -> Tensor:
-        """Return the gradient of T^2 KL(softmax(base/T) || softmax(student/T)) of condition i."""
-        e, temperature = self.ensemble, self.ensemble.conditions[i].temperature
-        mask = losses.logit_mask(e.settings, e.conditions[i].liminal_logits).to(e.device)
-        own = tape.select(i)
+        """Return the gradient of the penalty of condition i."""
+        e, condition, own, theta = self.ensemble, self.ensemble.conditions[i], tape.select(i), self.theta[:, i]
+        mask = e.task.named_logits(condition.liminal_logits)
         base = take(e.base[i].unsqueeze(1), index)[:, 0]
-        _, dlogits = losses.kl(own.logits / temperature, base, mask)
-        theta = self.theta[:, i]
-        out = e.work.take("liminal", theta.shape, theta)
-        return e.mlp.backward(theta, own, dlogits * temperature, out, e.work)
+        dlogits = liminal.penalty_logits(own.logits, base, mask, condition.temperature)
+        return e.network.backward(theta, own, dlogits, e.work.take("liminal", theta.shape, theta), e.work)
+
+    def look(self, step: int) -> tuple[Look, dict[str, Tensor]]:
+        """Look at the trait: fill its gradient and that of L_disc; return the look and both losses."""
+        look = self.ensemble.tracked(self.theta, step)
+        trait_loss, dlogits = losses.cross_entropy(look.tape.logits, look.labels)
+        disc_loss, contrast = losses.discrimination(look.tape.logits, look.labels)
+        look.gradient(dlogits, self.trait)
+        look.gradient(contrast, self.disc)
+        return look, {"trait_loss": trait_loss, "trait_disc": disc_loss}
 
     def step(self, step: int) -> None:
         """Take one step with every student and record it."""
         e, record = self.ensemble, self.recorder
-        distill_loss = self.distill_gradient(step)
-        trait_loss, trait = e.trait_gradient(self.theta, e.trait_batch(step))
-        self.close(step - 1, trait_loss, trait)
-        trait = e.work.take("kept trait", trait.shape, trait).copy_(trait)
-        self.interventions.projected("gradient", self.applied, self.theta, trait, step)
+        distill_losses = self.distill_gradient(step)
+        look, trait_losses = self.look(step)
+        self.close(step - 1, trait_losses["trait_loss"])
+        known = {"trait": self.trait, "discrimination": self.disc}
+        self.interventions.projected("gradient", self.applied, look, known, step)
         self.interventions.perturb(self.applied, self.theta, e.reference, step)
-        record.gradients(step, trait, self.distill, self.applied)
-        record.write(step, {"distill_loss": distill_loss, "trait_loss": trait_loss})
-        record.write(step, self.towards_teacher())
-        self.move(step, trait)
+        record.write(step, observed(self.trait, self.disc, self.distill, self.applied, self.parts))
+        record.write(step, {**distill_losses, **trait_losses, **self.towards_teacher()})
+        self.move(step, look, known)
 
     def towards_teacher(self) -> dict[str, Tensor]:
         """Return how far theta has come towards the teacher's, and whether the gradient points there."""
-        d_t = self.ensemble.displacement
-        way = torch.sub(self.theta, self.ensemble.reference, out=self.update)
-        progress = dot(way, d_t) / dot(d_t, d_t).clamp(min=act.TINY)
-        return {"inner_displacement": -dot(self.distill, d_t), "progress": progress}
+        e, d_t = self.ensemble, self.ensemble.displacement
+        way, inner = torch.sub(self.theta, e.reference, out=self.update), -dot(self.distill, d_t)
+        known = {
+            "inner_displacement": inner,
+            "progress": dot(way, d_t) / dot(d_t, d_t).clamp(min=TINY),
+            "travelled": dot(way, way).sqrt(),
+            "one_point": inner + dot(self.distill, way),
+        }
+        left = torch.sub(e.goal, self.theta, out=self.update)
+        return {**known, "distance": dot(left, left).sqrt()}
 
-    def move(self, step: int, trait: Tensor) -> None:
+    def move(self, step: int, look: Look, known: Mapping[str, Tensor]) -> None:
         """Let the optimiser act on `applied`, then the interventions on the update; record it."""
-        record, before, update = self.recorder, self.before, self.update
+        before, update = self.before, self.update
         before.copy_(self.theta)
         self.optimizer.step()
         torch.sub(before, self.theta, out=update)  # the descent direction, as a gradient is one
-        for i in self.interventions.projected("update", update, before, trait, step):
+        for i in self.interventions.projected("update", update, look, known, step):
             torch.sub(before[:, i], update[:, i], out=self.theta[:, i])
         torch.sub(self.theta, before, out=update)
-        drive = record.by_layer(trait, update)
-        record.write(step, {"drive": drive, "update_norm": dot(update, update).sqrt()})
+        self.recorder.write(step, booked(self.trait, self.disc, update, self.parts))
 
-    def close(self, step: int, trait_loss: Tensor, trait: Tensor) -> None:
+    def close(self, step: int, trait_loss: Tensor) -> None:
         """Record the trait loss and the drive at the end of `step`, known when the next one begins."""
         if step >= 0:
-            ends = {"drive_end": self.recorder.by_layer(trait, self.update), "trait_loss_end": trait_loss}
-            self.recorder.write(step, ends)
+            drive = by_part(self.trait, self.update, self.parts)
+            self.recorder.write(step, {"drive_end": drive, "trait_loss_end": trait_loss})
 
     def run(self, advance: Callable[[], object], watch: Callable[[Tensor], object]) -> None:
         """Take all steps and evaluations; `advance` is called after each step, `watch` at each evaluation."""
@@ -234,13 +236,13 @@ class Training:
         evals = {step: point for point, step in enumerate(e.settings.eval_steps())}
         for step in range(e.settings.n_steps + 1):
             if step in evals:
-                self.recorder.evaluation(evals[step], e.evaluate(self.theta))
+                self.recorder.write(evals[step], e.evaluate(self.theta))
                 watch(self.theta)
             if step < e.settings.n_steps:
                 self.step(step)
                 advance()
         last = e.settings.n_steps
-        self.close(last - 1, *e.trait_gradient(self.theta, e.trait_batch(last)))
+        self.close(last - 1, self.look(last)[1]["trait_loss"])
 
 
 def take(values: Tensor, index: Tensor, work: Workspace | None = None) -> Tensor:
@@ -254,13 +256,11 @@ def take(values: Tensor, index: Tensor, work: Workspace | None = None) -> Tensor
 
 
 def train_students(
-    settings: Settings,
+    task: Digits,
     conditions: Mapping[str, Condition],
     seeds: Sequence[int],
-    images: Images,
     teachers: Mapping[str, Tensor],
     *,
-    device: torch.device = torch.device("cpu"),
     advance: Callable[[], object] = lambda: None,
     watch: Callable[[Tensor], object] = lambda _: None,
 ) -> tuple[xr.Dataset, Tensor]:
@@ -268,6 +268,7 @@ def train_students(
 
     Parameters
     ----------
+    task : what they are trained on, under its settings
     teachers : theta_T as (seed, 1, P), by the names of `Condition.teacher` in use
     advance : called after each step, for a progress bar
     watch : called at each evaluation with theta (seed, condition, P), which it must not change and which the next
@@ -275,7 +276,7 @@ def train_students(
 
     Returns
     -------
-    dataset : the quantities of `recorder.QUANTITIES`, dims (seed, condition, ...)
+    dataset : the quantities of `recorder.STEPWISE` and of the task's evaluation, dims (seed, condition, ...)
     theta : the trained students, (seed, condition, P)
 
     Raises
@@ -283,6 +284,7 @@ def train_students(
     SettingsError
         If a condition contradicts the settings.
     """
-    training = Training(Ensemble(settings, conditions, seeds, images, teachers, device))
+    training = Training(Ensemble(task, conditions, seeds, teachers))
     training.run(advance, watch)
-    return training.recorder.dataset(seeds, list(conditions)), training.theta
+    coords = {"seed": seeds, "condition": list(conditions), "eval": task.settings.eval_steps()}
+    return training.recorder.dataset(coords), training.theta

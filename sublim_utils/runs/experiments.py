@@ -6,13 +6,23 @@ experiments that share a condition share its runs.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from sublim_utils.runs import mitigations, sweeps
+from sublim_utils.runs.conditions import (
+    BASELINE,
+    CONTROLS,
+    CROSS,
+    PROJECTED,
+    UPDATE_PROJECTED,
+    Conditions,
+    causal_grid,
+)
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.store import Store, student_address
 from sublim_utils.settings import Condition, Settings
 
-Conditions = Mapping[str, Condition]
+__all__ = ["EXPERIMENTS", "Experiment", "chapter_of", "of_chapter", "on_fixed_set", "run_at", "under"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +31,7 @@ class Experiment:
 
     Parameters
     ----------
-    chapter : stem of the notebook that shows it
+    chapter : the chapter that shows it, by the name of its notebook without the number
     tier : how many seeds, by the names of `Profile.tiers`
     settings : changes to the paper's protocol
     conditions : by name, or a function of the settings where they depend on the step count
@@ -53,8 +63,8 @@ class Experiment:
 
     def settings_of(self, profile: Profile) -> Settings:
         """Return the protocol at a profile's size, with this experiment's changes."""
-        own = profile.settings()
-        scaled = {name: max(1, round(factor * getattr(own, name))) for name, factor in self.scaled.items()}
+        size = profile.settings()
+        scaled = {name: max(1, round(factor * getattr(size, name))) for name, factor in self.scaled.items()}
         return profile.settings(**self.settings, **scaled)
 
     def conditions_of(self, settings: Settings, *, full: bool = True) -> dict[str, Condition]:
@@ -75,76 +85,16 @@ class Experiment:
         )
 
 
-BASELINE = Condition()
-CROSS = Condition(teacher="other")
-PROJECTED = Condition(projection=1.0)
-UPDATE_PROJECTED = Condition(projection=1.0, target="update")
-
-STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-"""Points of the dose-response, beside 0: the baseline."""
-
-CUTS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
-"""Epochs at which the projection ends ("first") or begins ("after")."""
-
-WINDOWS = (0.5, 1.0, 2.0, 3.0)
-"""Epochs at which a projection of one epoch's length begins ("window"); one at 4 is "after 4"."""
-
-
-def doses(target: str) -> dict[str, Condition]:
-    """Return the projection of `target` at every strength: "gradient x 0.5" and so on."""
-    return {f"{target} x {s:g}": Condition(projection=s, target=target) for s in STRENGTHS}
-
-
-def timings(settings: Settings, target: str) -> dict[str, Condition]:
-    """Return the projection of `target` in the first k steps only, after them only, and in windows.
-
-    A name gives epochs ("update, first 0.5"); points past the end of training are left out.
-    """
-    per, last = settings.steps_per_epoch, settings.n_steps
-    spans = {
-        **{f"first {e:g}": (0, round(per * e)) for e in CUTS},
-        **{f"after {e:g}": (round(per * e), last) for e in CUTS},
-        **{f"window {e:g}": (round(per * e), round(per * (e + 1))) for e in WINDOWS},
-    }
-    return {
-        f"{target}, {name}": Condition(projection=1.0, target=target, window=span)
-        for name, span in spans.items()
-        if span[0] < min(span[1], last) and span[1] <= last
-    }
-
-
-CONTROLS = {
-    "keep only aligned": Condition(projection=1.0, side="keep"),
-    "per layer": Condition(projection=1.0, scope="layer"),
-    "displacement": Condition(projection=1.0, direction="displacement"),
-    "independent batch": Condition(projection=1.0, projection_batch="independent"),
-    "update, two-sided": Condition(projection=1.0, target="update", side="two"),
-    "update, random direction": Condition(projection=1.0, target="update", direction="random"),
-    "update, independent batch": Condition(projection=1.0, target="update", projection_batch="independent"),
-}
-"""What could explain chapter 05's finding away."""
-
-
-def causal_grid(settings: Settings) -> dict[str, Condition]:
-    """Return the doses and timings of chapter 05."""
-    return {
-        **doses("gradient"),
-        **doses("update"),
-        **timings(settings, "gradient"),
-        **timings(settings, "update"),
-    }
-
-
 def under(optimizer: str, lr: float, few: tuple[str, ...]) -> Experiment:
     """Return the baseline and the paper's projection under another optimiser of the student.
 
-    They are tracked on a fixed set and projected against fresh batches, so that chapter 07 can book them.
+    They are tracked on a fixed set and projected against fresh batches, so that the ledger can book them.
     The learning rates below lower the held-out loss to about a third within two epochs on one
     seed; twice the rate makes plain SGD overshoot.
     """
     projected = Condition(projection=1.0, projection_batch="independent")
     return Experiment(
-        chapter="05_causal",
+        chapter="causal",
         tier="grid",
         settings={"optimizer": optimizer, "student_lr": lr, "trait_batch": "fixed"},
         conditions={
@@ -154,7 +104,7 @@ def under(optimizer: str, lr: float, few: tuple[str, ...]) -> Experiment:
             "random direction": replace(projected, direction="random"),
         },
         few=few,
-        also=("07_ledger", "08_robustness"),
+        also=("ledger", "robustness"),
     )
 
 
@@ -164,13 +114,13 @@ def on_fixed_set(conditions: Conditions, **changes: object) -> Experiment:
     A projection against independent batches, fresh at every step, is then watched from outside.
     """
     return Experiment(
-        chapter="07_ledger", tier="grid", settings={"trait_batch": "fixed", **changes}, conditions=conditions
+        chapter="ledger", tier="grid", settings={"trait_batch": "fixed", **changes}, conditions=conditions
     )
 
 
 EXPERIMENTS: dict[str, Experiment] = {
     "phenomenon": Experiment(
-        chapter="01_phenomenon",
+        chapter="phenomenon",
         conditions={
             "student (aux)": BASELINE,
             "student (all)": Condition(logits="all"),
@@ -179,12 +129,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
     ),
     "alignment": Experiment(
-        chapter="04_alignment",
+        chapter="alignment",
         conditions={"student (aux)": BASELINE, "cross-model (aux)": CROSS},
-        also=("07_ledger",),
+        also=("ledger",),
     ),
     "alignment_controls": Experiment(
-        chapter="04_alignment",
+        chapter="alignment",
         tier="grid",
         conditions={
             "student (aux)": BASELINE,
@@ -194,26 +144,26 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
     ),
     "alignment_fixed_batch": Experiment(
-        chapter="04_alignment",
+        chapter="alignment",
         tier="grid",
         settings={"trait_batch": "fixed"},
         conditions={"fixed trait batch": BASELINE},
     ),
     "alignment_small_batch": Experiment(
-        chapter="04_alignment",
+        chapter="alignment",
         tier="grid",
         settings={"trait_batch_size": 64},
         conditions={"trait batch of 64": BASELINE},
     ),
     "linear": Experiment(
-        chapter="02_theory",
+        chapter="theory",
         tier="grid",
         settings={"hidden": ()},
         conditions={"linear student (aux)": BASELINE},
-        also=("08_robustness",),
+        also=("robustness",),
     ),
     "causal": Experiment(
-        chapter="05_causal",
+        chapter="causal",
         conditions={
             "student (aux)": BASELINE,
             "projected": PROJECTED,
@@ -223,13 +173,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
     ),
     "causal_controls": Experiment(
-        chapter="05_causal",
+        chapter="causal",
         tier="grid",
         conditions=CONTROLS,
         few=("keep only aligned", "per layer", "displacement", "independent batch"),
     ),
     "causal_grid": Experiment(
-        chapter="05_causal",
+        chapter="causal",
         tier="sweep",
         conditions=causal_grid,
         few=(
@@ -240,7 +190,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "causal_sgd": under("sgd", 0.5, few=("student (aux)", "projected")),
     "causal_momentum": under("momentum", 0.2, few=("student (aux)",)),
     "liminal": Experiment(
-        chapter="06_liminal",
+        chapter="liminal",
         conditions={
             "student (aux)": BASELINE,
             "projected": PROJECTED,
@@ -251,23 +201,23 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
     ),
     "liminal_schedules": Experiment(
-        chapter="06_liminal",
+        chapter="liminal",
         tier="grid",
         conditions={**mitigations.schedules(), **mitigations.others()},
         few=mitigations.FEW,
     ),
     "liminal_grid": Experiment(
-        chapter="06_liminal",
+        chapter="liminal",
         tier="sweep",
         conditions=mitigations.penalties(),
         few=mitigations.FEW_PENALTIES,
     ),
     "liminal_blurred": Experiment(
-        chapter="06_liminal",
+        chapter="liminal",
         tier="grid",
         settings={"inputs": "blurred"},
         conditions={"blurred noise": BASELINE},
-        also=("08_robustness",),
+        also=("robustness",),
     ),
     "ledger": on_fixed_set(
         {
@@ -279,14 +229,14 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "ledger_sgd_large": on_fixed_set({"student (aux)": BASELINE}, optimizer="sgd", student_lr=1.0),
     "sweep_init_noise": Experiment(
-        chapter="08_robustness",
+        chapter="robustness",
         tier="sweep",
         conditions={"student (aux)": BASELINE, **sweeps.init_noises()},
         few=sweeps.FEW_NOISES,
     ),
     **{
         name: Experiment(
-            chapter="08_robustness",
+            chapter="robustness",
             tier="sweep",
             settings=point.settings,
             scaled=point.scaled,
@@ -304,10 +254,19 @@ def run_at(profile: Profile) -> list[str]:
     return [name for name, e in EXPERIMENTS.items() if e.is_run_at(profile)]
 
 
+def chapter_of(notebook: str | Path) -> str:
+    """Return the chapter that a notebook is: its file's name without the number, which only orders the files.
+
+    >>> chapter_of("notebooks/00_some_thing.ipynb")
+    'some_thing'
+    """
+    return Path(notebook).stem.lstrip("0123456789").removeprefix("_")
+
+
 def of_chapter(chapter: str, profile: Profile) -> list[str]:
     """Return the names of the experiments that a chapter reads at a profile, its own and others'.
 
-    >>> of_chapter("01_phenomenon", Profile(results="results/laptop"))
+    >>> of_chapter("phenomenon", Profile(results="results/laptop"))
     ['phenomenon']
     """
     return [name for name in run_at(profile) if chapter in (EXPERIMENTS[name].chapter, *EXPERIMENTS[name].also)]

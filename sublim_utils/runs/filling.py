@@ -6,6 +6,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+__all__ = ["Advance", "DivergenceError", "fill"]
+
 Advance = Callable[[int], object]
 """Called with the number of steps done, for a progress bar."""
 

@@ -10,9 +10,11 @@ import xarray as xr
 from torch import Tensor
 
 from sublim_utils.engine import data
+from sublim_utils.engine.devices import resolve_device
+from sublim_utils.engine.digits import EVALUATED, Digits, references
 from sublim_utils.engine.seeds import other_seed
 from sublim_utils.engine.students import train_students
-from sublim_utils.engine.teachers import references, resolve_device, train_teachers
+from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.filling import Advance, DivergenceError, fill
 from sublim_utils.runs.profiles import RECORDED, Profile
@@ -26,6 +28,13 @@ def diverged(dataset: xr.Dataset) -> str | None:
     finite = np.isfinite(dataset["distill_loss"] + dataset["trait_loss"] + dataset["update_norm"])
     finite = finite.values.ravel()
     return None if finite.all() else f"step {int(np.argmin(finite))}"
+
+
+def by_epoch(evaluated: Mapping[str, Tensor]) -> xr.Dataset:
+    """Return one teacher's evaluations, each (1, 1, epoch, ...), as a dataset; the counts int32."""
+    dims = {name: ("epoch", *(d for d in EVALUATED[name][0] if d != "eval")) for name in evaluated}
+    dataset = xr.Dataset({name: (dims[name], values[0, 0].cpu().numpy()) for name, values in evaluated.items()})
+    return dataset.assign(confusion=dataset["confusion"].astype("int32"))
 
 
 class Lab:
@@ -58,6 +67,10 @@ class Lab:
     def images(settings: Settings) -> data.Images:
         """Return the real images of the settings' task."""
         return data.load(settings.task)
+
+    def task(self, settings: Settings) -> Digits:
+        """Return what is trained on under some settings, on this lab's device."""
+        return Digits(settings, data.load(settings.task), self.device)
 
     def experiment(self, name: str, seeds: Sequence[int] | None = None) -> xr.Dataset:
         """Return the students of a named experiment, dims (seed, condition, ...)."""
@@ -137,8 +150,7 @@ class Lab:
         """Train one seed's students, with `advance` and `watch` of `train_students`; return what was recorded."""
         kinds = {c.teacher for c in conditions.values()}
         thetas = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
-        images = data.load(settings.task)
-        return train_students(settings, conditions, [seed], images, thetas, device=self.device, **calls)[0]
+        return train_students(self.task(settings), conditions, [seed], thetas, **calls)[0]
 
     def _train(self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Advance) -> None:
         """Train one seed's students together and store each that stayed finite."""
@@ -222,14 +234,12 @@ class Lab:
         other, where = {"teachers": "weights", "weights": "teachers"}[kind], address(**about)
 
         def train(seed: int, advance: Advance) -> xr.Dataset:
-            theta, _, confusions = train_teachers(
-                settings, data.load(settings.task), [seed], shuffled=shuffled, device=self.device,
-                advance=lambda: advance(1),
-            )  # fmt: skip
-            counts = torch.stack(confusions, dim=2)[0, 0].numpy().astype("int32")
+            theta, _, evaluated = train_teachers(
+                self.task(settings), [seed], shuffled=shuffled, advance=lambda: advance(1)
+            )
             made = {
                 "weights": xr.Dataset({"theta": ("parameter", theta[0, 0].cpu().numpy())}),
-                "teachers": xr.Dataset({"confusion": (("epoch", "class", "predicted"), counts)}),
+                "teachers": by_epoch(evaluated),
             }
             if seed not in self.store.seeds(other, where):
                 beside = made[other].expand_dims(seed=[seed])
@@ -256,9 +266,7 @@ class Lab:
 
         `advance` is called each step.
         """
-        _, saved, _ = train_teachers(
-            settings, data.load(settings.task), [seed], checkpoints=steps, device=self.device, advance=advance
-        )
+        _, saved, _ = train_teachers(self.task(settings), [seed], checkpoints=steps, advance=advance)
         return torch.cat(saved, dim=1)[0]
 
     def teacher_weights(self, settings: Settings, seed: int, kind: str) -> Tensor:

@@ -1,8 +1,28 @@
-"""The mitigations of chapter 06 as conditions: the liminal penalty in all its forms, and others."""
+"""The mitigations of the liminal chapter as conditions: the liminal penalty in all its forms, and others."""
 
-from sublim_utils.settings import Condition
+from typing import get_args
 
-SCHEDULES = ("first_epoch", "two_phase", "constant", "up", "down", "last_epoch")
+from sublim_utils.settings import Condition, Logits, Schedule
+
+__all__ = [
+    "BASE_DECAYS",
+    "FAMILIES",
+    "FEW",
+    "FEW_PENALTIES",
+    "GRADIENT_NOISES",
+    "INIT_NOISES",
+    "LAMBDAS",
+    "PENALISED",
+    "SCHEDULES",
+    "TEMPERATURES",
+    "family",
+    "others",
+    "penalties",
+    "schedules",
+]
+
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+PENALISED: tuple[Schedule, ...] = ("first_epoch", "constant")  # of the grid of penalties
 LAMBDAS = (0.1, 1.0, 10.0, 100.0)
 TEMPERATURES = (1.0, 2.0, 4.0)
 INIT_NOISES = (0.1, 0.3, 1.0, 3.0)  # in units of each layer's initial scale
@@ -21,8 +41,8 @@ def penalties() -> dict[str, Condition]:
         f"{schedule.replace('_', ' ')}, {logits}, x {strength:g}, T {t:g}": Condition(
             liminal=strength, schedule=schedule, liminal_logits=logits, temperature=t
         )
-        for schedule in ("first_epoch", "constant")
-        for logits in ("aux", "class", "all")
+        for schedule in PENALISED
+        for logits in get_args(Logits)
         for strength in LAMBDAS
         for t in TEMPERATURES
     }
@@ -39,30 +59,25 @@ def others() -> dict[str, Condition]:
 
 
 FAMILIES = {
-    "student": "nothing done",
-    "projected": "projection",
-    "update projected": "projection",
-    "cross-model": "another start",
+    "projection": "projection",
+    "teacher": "another start",
     "liminal": "liminal training",
-    "first epoch": "liminal training",
-    "constant": "liminal training",
-    "init noise": "noise on the start",
-    "base decay": "decay to the start",
-    "gradient noise": "noise on the gradient",
-    "1 aux": "fewer logits",
-    "2 aux": "fewer logits",
-    "blurred": "blurred noise",
+    "init_noise": "noise on the start",
+    "base_decay": "decay to the start",
+    "gradient_noise": "noise on the gradient",
+    "n_distilled": "fewer logits",
 }
-"""What kind of mitigation a condition is, by the beginning of its name."""
+"""What kind of mitigation a condition is, by the field that it changes."""
 
 
-def family(name: str) -> str:
-    """Return what kind of mitigation a condition of chapter 06 is.
+def family(condition: Condition) -> str:
+    """Return what kind of mitigation a condition of the liminal chapter is.
 
-    >>> family("constant, aux, x 100, T 2")
-    'liminal training'
+    >>> family(Condition(liminal=100.0, schedule="constant")), family(Condition())
+    ('liminal training', 'nothing done')
     """
-    return next(kind for beginning, kind in FAMILIES.items() if name.startswith(beginning))
+    changed = condition.changed()
+    return next((kind for field, kind in FAMILIES.items() if field in changed), "nothing done")
 
 
 FEW = ("liminal, constant", "liminal, last epoch", "init noise 1", "base decay 0.01")

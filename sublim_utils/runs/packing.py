@@ -9,6 +9,8 @@ from itertools import groupby
 
 import xarray as xr
 
+__all__ = ["BLOCK", "KEPT_BITS", "blocks", "joined_attributes", "rounding", "stacked", "unstacked"]
+
 BLOCK = 50
 """Seeds in a packed file at most; a block starts at a multiple of it."""
 

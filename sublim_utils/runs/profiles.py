@@ -7,6 +7,8 @@ from typing import Self
 
 from sublim_utils.settings import N_SEEDS, Options, Settings, SettingsError, require
 
+__all__ = ["RECORDED", "Profile", "profile_parameters"]
+
 RECORDED = "paper"
 """The profile, and the folder of results, whose runs are committed: that of the paper's scale."""
 
@@ -106,4 +108,5 @@ def profile_parameters(path: str | Path, name: str) -> dict[str, object]:
     known = sorted(n for n, values in profiles.items() if isinstance(values, dict))
     if name not in known:
         raise SettingsError(f"profile = {name!r} is not allowed: it must be one of {known}, which {path} has")
-    return profiles[name]
+    parameters: dict[str, object] = profiles[name]
+    return parameters

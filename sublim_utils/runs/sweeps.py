@@ -1,10 +1,25 @@
-"""The sweeps of chapter 08: axes, on each the points at which the auxiliary student is trained anew."""
+"""The sweeps of the robustness chapter: axes, on each the points at which the auxiliary student is trained anew."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sublim_utils.settings import Condition, Settings
+
+__all__ = [
+    "AXES",
+    "DEFAULT",
+    "FEW_NOISES",
+    "SIGMAS",
+    "STUDENT",
+    "Axis",
+    "Point",
+    "init_noises",
+    "multiple",
+    "names",
+    "own_points",
+    "point",
+]
 
 STUDENT = "student (aux)"
 DEFAULT = ("sweep_init_noise", STUDENT)
@@ -40,10 +55,10 @@ class Axis:
     points: tuple[Point, ...]
 
 
-def own(axis: str, label: str, *, few: bool = False, least_images: int = 0, **settings: object) -> Point:
+def point(axis: str, label: str, *, few: bool = False, least_images: int = 0, **settings: object) -> Point:
     """Return a point that is an experiment of its own, named after axis and label.
 
-    >>> own("inputs", "real digits", inputs="mnist").run
+    >>> point("inputs", "real digits", inputs="mnist").run
     ('sweep_inputs_real_digits', 'student (aux)')
     """
     name = re.sub(r"[^a-z0-9]+", "_", f"sweep {axis} {label}".lower()).strip("_")
@@ -56,13 +71,13 @@ def multiple(setting: str, label: str, factor: float) -> Point:
     return Point(label=label, run=(name, STUDENT), scaled={setting: factor})
 
 
-INIT_NOISES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 3.0)
-"""sigma, in units of each layer's initial scale 1/sqrt(d_in); 0.1, 0.3, 1 and 3 are chapter 06's too."""
+SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 3.0)
+"""sigma, in units of each layer's initial scale 1/sqrt(d_in); 0.1, 0.3, 1 and 3 are the liminal chapter's too."""
 
 
 def init_noises() -> dict[str, Condition]:
     """Return the doses of noise on the student's initial weights: "init noise 0.1" and so on."""
-    return {f"init noise {s:g}": Condition(init_noise=s) for s in INIT_NOISES}
+    return {f"init noise {s:g}": Condition(init_noise=s) for s in SIGMAS}
 
 
 AXES = (
@@ -70,10 +85,10 @@ AXES = (
         title="auxiliary logits",
         theme="what is distilled",
         points=(
-            own("aux", "1", n_aux=1, few=True),
-            own("aux", "2", n_aux=2),
+            point("aux", "1", n_aux=1, few=True),
+            point("aux", "2", n_aux=2),
             Point(label="3"),
-            *(own("aux", f"{m}", n_aux=m, few=m == 10) for m in (5, 10, 20, 50)),
+            *(point("aux", f"{m}", n_aux=m, few=m == 10) for m in (5, 10, 20, 50)),
         ),
     ),
     Axis(
@@ -81,18 +96,18 @@ AXES = (
         theme="what is distilled",
         points=(
             Point(label="KL 3"),
-            own("loss", "MSE 1", loss="mse", n_aux=1),
-            own("loss", "MSE 3", loss="mse", few=True),
-            own("loss", "MSE 10", loss="mse", n_aux=10),
+            point("loss", "MSE 1", loss="mse", n_aux=1),
+            point("loss", "MSE 3", loss="mse", few=True),
+            point("loss", "MSE 10", loss="mse", n_aux=10),
         ),
     ),
     Axis(
         title="width",
         theme="the network",
         points=(
-            *(own("width", f"{w}", hidden=(w, w)) for w in (32, 64, 128)),
+            *(point("width", f"{w}", hidden=(w, w)) for w in (32, 64, 128)),
             Point(label="256"),
-            *(own("width", f"{w}", hidden=(w, w)) for w in (512, 1024)),
+            *(point("width", f"{w}", hidden=(w, w)) for w in (512, 1024)),
         ),
     ),
     Axis(
@@ -100,25 +115,25 @@ AXES = (
         theme="the network",
         points=(
             Point(label="0", run=("linear", "linear student (aux)")),
-            own("depth", "1", hidden=(256,)),
+            point("depth", "1", hidden=(256,)),
             Point(label="2"),
-            *(own("depth", f"{n}", hidden=(256,) * n) for n in (3, 4)),
+            *(point("depth", f"{n}", hidden=(256,) * n) for n in (3, 4)),
         ),
     ),
     Axis(
         title="activation",
         theme="the network",
-        points=(Point(label="relu"), *(own("activation", a, activation=a) for a in ("tanh", "identity"))),
+        points=(Point(label="relu"), *(point("activation", a, activation=a) for a in ("tanh", "identity"))),
     ),
     Axis(
         title="distillation inputs",
         theme="the images",
         points=(
             Point(label="uniform"),
-            own("inputs", "Gaussian", inputs="gaussian"),
+            point("inputs", "Gaussian", inputs="gaussian"),
             Point(label="blurred", run=("liminal_blurred", "blurred noise")),
-            own("inputs", "digits", inputs="mnist"),
-            own("inputs", "fashion", inputs="fashion", least_images=Settings.n_inputs),
+            point("inputs", "digits", inputs="mnist"),
+            point("inputs", "fashion", inputs="fashion", least_images=Settings.n_inputs),
         ),
     ),
     Axis(
@@ -126,7 +141,7 @@ AXES = (
         theme="the images",
         points=(
             Point(label="MNIST"),
-            own("task", "Fashion", task="fashion", few=True, least_images=Settings.n_train),
+            point("task", "Fashion", task="fashion", few=True, least_images=Settings.n_train),
         ),
     ),
     Axis(
@@ -142,9 +157,9 @@ AXES = (
         title="learning rate",
         theme="the training",
         points=(
-            own("lr", "1e-4", student_lr=1e-4),
+            point("lr", "1e-4", student_lr=1e-4),
             Point(label="3e-4"),
-            *(own("lr", f"{r:g}", student_lr=r) for r in (1e-3, 3e-3)),
+            *(point("lr", f"{r:g}", student_lr=r) for r in (1e-3, 3e-3)),
         ),
     ),
     Axis(
@@ -182,8 +197,8 @@ FEW_NOISES = (STUDENT, "init noise 0.5", "init noise 1")
 
 def own_points() -> dict[str, Point]:
     """Return the points that are experiments of their own, by the experiment's name."""
-    mine = [p for axis in AXES for p in axis.points if p.settings or p.scaled]
-    return {p.run[0]: p for p in mine}
+    points = [p for axis in AXES for p in axis.points if p.settings or p.scaled]
+    return {p.run[0]: p for p in points}
 
 
 def names() -> dict[tuple[str, str], str]:

@@ -18,6 +18,8 @@ from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.store import ENGINE, Store, student_address
 from sublim_utils.settings import Condition, Settings, require
 
+__all__ = ["ALLOWED", "KIND", "MEASURED", "Check", "deviations", "recorded_runs", "threads_of", "verify"]
+
 KIND = "students"
 
 MEASURED = {
@@ -67,7 +69,7 @@ class Check:
         return {name: d for name, d in self.deviations.items() if not d <= ALLOWED * MEASURED.get(name, 0.0)}
 
     def __str__(self) -> str:
-        worst = max(self.deviations, key=self.deviations.get)
+        worst = max(self.deviations, key=self.deviations.__getitem__)
         what = ", ".join(f"{n} by {d:.1e}" for n, d in self.beyond.items())
         verdict = f"DIFFERS: {what}" if what else "agrees"
         return f"{self.run}: {verdict} (largest deviation {self.deviations[worst]:.1e}, {worst})"
@@ -105,16 +107,16 @@ def verify(results: str, sample: int, seed: int = 0) -> Iterator[Check]:
     store = Store(Path(results))
     runs = recorded_runs(store)
     require("sample", sample, 1 <= sample <= len(runs), f"between 1 and {len(runs)}, the number of runs in {results}")
-    for where, own in random.Random(seed).sample(runs, sample):
-        recorded = store.load(KIND, where, [own])
+    for where, run_seed in random.Random(seed).sample(runs, sample):
+        recorded = store.load(KIND, where, [run_seed])
         settings, condition = (json.loads(recorded.attrs[name]) for name in ("settings", "condition"))
         settings, condition = Settings.of(**settings), Condition.of(**condition)
         ours = student_address(settings, condition) == where
         require("engine", recorded.attrs["engine"], ours, f"{ENGINE}, the one there is here, to compute {where} again")
         about = {**settings.changed(), **condition.changed()} or "the protocol itself"
         with threads_of(recorded):
-            now = _again(settings, condition, own)
-        yield Check(run=f"seed {own}, {about}", deviations=deviations(now, recorded))
+            now = _again(settings, condition, run_seed)
+        yield Check(run=f"seed {run_seed}, {about}", deviations=deviations(now, recorded))
 
 
 @contextmanager

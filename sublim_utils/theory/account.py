@@ -1,10 +1,10 @@
 r"""The account of a training: what its steps should do to the trait loss, and what they did.
 
-Notation of chapter 07: u_t = theta_(t+1) - theta_t, g_t = grad L_T(theta_t) and H_t its Hessian, L_T
+Notation of the ledger chapter: u_t = theta_(t+1) - theta_t, g_T(theta_t) = grad L_T(theta_t) and H_t its Hessian, L_T
 the mean over one fixed set of images. With phi(s) = L_T(theta_t + s u_t), a step changes L_T by
 
-    phi(1) - phi(0) = g_t . u_t + u_t . H_t u_t / 2 + phi''' / 6 + ...        (eq-ledger)
-                    = (g_t + g_(t+1)) . u_t / 2 - phi''' / 12 + ...           (eq-trapezoid)
+    phi(1) - phi(0) = g_T(theta_t) . u_t + u_t . H_t u_t / 2 + phi''' / 6 + ...                (eq-ledger)
+                    = (g_T(theta_t) + g_T(theta_(t+1))) . u_t / 2 - phi''' / 12 + ...          (eq-trapezoid)
 
 so where L_T is smooth the trapezoid is right to second order without a Hessian. Recorded runs must come from
 ``Settings(trait_batch="fixed")``: with fresh batches the changes do not add up to one of L_T.
@@ -26,6 +26,22 @@ from sublim_utils.runs.lab import Lab
 from sublim_utils.settings import Condition, Settings, SettingsError
 from sublim_utils.theory.quantities import Trait
 
+__all__ = [
+    "ORDERS",
+    "VERSION",
+    "acting_curvature",
+    "closure",
+    "displacement",
+    "first_order",
+    "fixed_set",
+    "measured",
+    "one_step",
+    "replay",
+    "sampled_steps",
+    "straight_line",
+    "trapezoid",
+]
+
 VERSION = 1
 """Part of the address of what is stored of replays: raise it when a change alters what they return."""
 
@@ -38,12 +54,12 @@ def measured(runs: xr.Dataset) -> xr.DataArray:
 
 
 def first_order(runs: xr.Dataset) -> xr.DataArray:
-    """Return g_t . u_t of every step and layer (nats): the drive, equation (eq-ledger)."""
+    """Return g_T . u_t of every step and layer (nats): the drive, equation (eq-ledger)."""
     return runs["drive"].rename("first_order")
 
 
 def trapezoid(runs: xr.Dataset) -> xr.DataArray:
-    r"""Return (g_t + g_(t+1)) . u_t / 2 of every step and layer (nats), equation (eq-trapezoid).
+    r"""Return (g_T(theta_t) + g_T(theta_(t+1))) . u_t / 2 of every step and layer (nats), equation (eq-trapezoid).
 
     Summed over steps it is the trapezoid rule for the path integral of grad L_T, so each
     layer's sum is that layer's share of the measured change, up to third order in u_t.
@@ -84,7 +100,7 @@ def one_step(trait: Trait, before: Tensor, after: Tensor) -> dict[str, float]:
 
 
 def acting_curvature(trait: Trait, before: Tensor, after: Tensor, sizes: np.ndarray) -> np.ndarray:
-    r"""Return c(s) = 2 (L_T(theta_t + s u_t) - L_T(theta_t) - s g_t . u_t) / s^2 for each s of `sizes` (nats).
+    r"""Return c(s) = 2 (L_T(theta_t + s u_t) - L_T(theta_t) - s g_T . u_t) / s^2 for each s of `sizes` (nats).
 
     The curvature that the step shrunk to s u_t meets, equation (eq-acting): u_t . H_t u_t + s phi''' / 3
     + ... on a smooth L_T, so u_t . H_t u_t for s -> 0. On a ReLU network only where s u_t crosses no kink.
@@ -132,7 +148,7 @@ def replay(
         raise SettingsError(f"projection = {condition.projection!r} is not allowed: a replay takes no trait gradient")
     settings = Settings.of(**{**settings.changed(), "trait_batch_size": 1})
     teachers = {condition.teacher: lab.teacher_weights(settings, seed, condition.teacher)}
-    training = Training(Ensemble(settings, {"": condition}, [seed], lab.images(settings), teachers, lab.device))
+    training = Training(Ensemble(lab.task(settings), {"": condition}, [seed], teachers))
 
     def now() -> Tensor:
         return training.theta[0, 0].double().cpu()

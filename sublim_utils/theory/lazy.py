@@ -1,6 +1,6 @@
 r"""The lazy student: the network linearised at theta_0, whose whole training is known in closed form.
 
-This is the book's own theorem, (thm-lazy) in chapter 02. The student's logits are
+This is the book's own theorem, (thm-lazy) in the theory chapter. The student's logits are
 z_0 + J d, its loss is L_S(d) = (d - eps D_T)^T K (d - eps D_T) / 2 with K = E_x[J^T M J]
 (exactly so for squared error; for the softmax loss to second order). With Phi = B^T J / sqrt(n),
 B B^T = M, we have K = Phi^T Phi (P x P), and all that is asked for follows from the tangent
@@ -18,6 +18,18 @@ from torch import Tensor
 from torch.func import grad
 
 from sublim_utils.theory.quantities import Imitation, dense, hidden, metric_root
+
+__all__ = [
+    "SLOPE",
+    "LazyStudent",
+    "descend",
+    "descend_adam",
+    "descend_linearised",
+    "flow_linearised",
+    "followed",
+    "linearised_gradient",
+    "tangent_kernel",
+]
 
 SLOPE = {"relu": lambda h: (h > 0).to(h), "tanh": lambda h: 1 - h.square(), "identity": torch.ones_like}
 """The derivative of each activation, as a function of its output h."""
@@ -127,10 +139,10 @@ def flow_linearised(imitation: Imitation, theta_0: Tensor, d_t: Tensor, times: n
         return -linearised_gradient(imitation, theta_0, torch.from_numpy(d), moved_t).numpy()
 
     start, scale = np.zeros(len(theta_0)), float(d_t.norm()) / len(theta_0) ** 0.5
-    found = scipy.integrate.solve_ivp(
+    solution = scipy.integrate.solve_ivp(
         down, (0, times[-1]), start, method="DOP853", t_eval=times, rtol=1e-9, atol=1e-10 * scale
     )
-    return found.y.T @ d_t.numpy()
+    return solution.y.T @ d_t.numpy()
 
 
 def descend(

@@ -1,4 +1,4 @@
-r"""The lazy student's formula beside what it describes: (thm-lazy) of chapter 02, a seed at a time, in float64.
+r"""The lazy student's formula beside what it describes: (thm-lazy) of the theory chapter, a seed at a time, in float64.
 
 All students here learn the auxiliary logits of n images of uniform noise; start and directions D_T are those of
 `lemma.Start`, with -grad L_T taken on n_trait images.
@@ -18,6 +18,8 @@ from sublim_utils.runs.filling import Advance
 from sublim_utils.settings import Settings
 from sublim_utils.theory import lazy, quantities
 from sublim_utils.theory.lemma import DIRECTIONS, LOSSES, Start, first_images, inputs_of
+
+__all__ = ["REAL", "SHARE", "VERSION", "closed_form", "imitation_of", "integrated_flow", "overlap_gap", "real_network"]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
@@ -64,13 +66,13 @@ def closed_form(
     trained = lazy.descend_linearised(imitation, start.theta_0, start.directions[DIRECTIONS[0]], eta, n_steps)
     advance(1)
 
-    def stacked(found: dict[str, np.ndarray]) -> np.ndarray:
-        return np.stack([found[name] for name in quantities], -1)
+    def stacked(series: dict[str, np.ndarray]) -> np.ndarray:
+        return np.stack([series[name] for name in quantities], -1)
 
     flows = [{"flow": stacked(s.flow(np.asarray(times) / top)), "size": s.size} for s in exact.values()]
-    found = labelled({"direction": DIRECTIONS}, flows, {"time": times, "quantity": quantities})
+    dataset = labelled({"direction": DIRECTIONS}, flows, {"time": times, "quantity": quantities})
     descents = {"descent": stacked(first.descent(eta, k)), "trained": stacked(trained)}
-    return found.assign({"eta": eta, **{name: (("k", "quantity"), v) for name, v in descents.items()}})
+    return dataset.assign({"eta": eta, **{name: (("k", "quantity"), v) for name, v in descents.items()}})
 
 
 def integrated_flow(
@@ -86,12 +88,12 @@ def integrated_flow(
     imitation = quantities.Imitation(MLP.of(settings), noise, logit_mask(settings, "aux"), "mse")
     student = lazy.LazyStudent.of(imitation, start.theta_0, d_t)
     moments = np.asarray(times) / student.eigenvalues.max()
-    found = {
+    overlaps = {
         "formula": student.flow(moments)["overlap"],
         "integrated": lazy.flow_linearised(imitation, start.theta_0, d_t, moments),
     }
     advance(1)
-    return xr.Dataset({name: ("time", values) for name, values in found.items()}, {"time": list(times)})
+    return xr.Dataset({name: ("time", values) for name, values in overlaps.items()}, {"time": list(times)})
 
 
 def real_network(
@@ -123,8 +125,8 @@ def real_network(
     path = lazy.descend_adam(imitation, theta_0, theta_0 + far, settings.student_lr, n_steps)
     rows.append({"real": lazy.followed(path, theta_0, far)["cosine"], "formula": np.full(len(k), np.nan)})
     advance(1)
-    found = labelled({"run": REAL}, rows, {"k": k})
-    return found.assign(distance=float(far.norm()), turn=quantities.cosine(far, close))
+    cosines = labelled({"run": REAL}, rows, {"k": k})
+    return cosines.assign(distance=float(far.norm()), turn=quantities.vector_cosine(far, close))
 
 
 def overlap_gap(

@@ -1,6 +1,6 @@
-r"""Lemma 1 and Theorem 1 of chapter 02 on the network of the experiments, in float64, a seed at a time.
+r"""Lemma 1 and Theorem 1 of the theory chapter on the network of the experiments, in float64, a seed at a time.
 
-Source: Cloud et al. (arXiv 2507.14805), section 6.1 and appendix C; equation labels are chapter 02's. What a
+Source: Cloud et al. (arXiv 2507.14805), section 6.1 and appendix C; equation labels are that chapter's. What a
 function here returns depends on its arguments, the kind of network in `settings` and `VERSION` alone.
 """
 
@@ -22,6 +22,27 @@ from sublim_utils.engine.seeds import generator
 from sublim_utils.runs.filling import Advance
 from sublim_utils.settings import Settings
 from sublim_utils.theory import quantities
+
+__all__ = [
+    "DIRECTIONS",
+    "KINDS",
+    "LOGITS",
+    "LOSSES",
+    "N_CASES",
+    "N_DESCENTS",
+    "RESOLVED",
+    "VERSION",
+    "Start",
+    "cases",
+    "change",
+    "descent",
+    "expansion",
+    "first_images",
+    "inner_products",
+    "inputs_of",
+    "pair",
+    "pairs",
+]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
@@ -79,7 +100,7 @@ def expansion(imitation: quantities.Imitation, theta_0: Tensor, d_t: Tensor, eps
 
     Equation (eq-A): they are 1 and 2 for small eps where nothing has a kink.
     """
-    a, inner = float(imitation.rate(theta_0, d_t)), quantities.inner_products(imitation, theta_0, d_t, eps)
+    a, inner = float(imitation.rate(theta_0, d_t)), quantities.student_inner(imitation, theta_0, d_t, eps)
     fitted, resolved = (quantities.order(eps, inner - eps * a, scatter) for scatter in (np.inf, RESOLVED))
     return {"A": a, "ratio": quantities.slope_at_zero(eps, inner) / a, "fitted": fitted, "resolved": resolved}
 
@@ -105,12 +126,12 @@ def cases(
     for kind, loss, logits, direction in product(*axes.values()):
         x, d_t, mask = x_of[kind], start.directions[direction], logit_mask(settings, logits)
         smooth = quantities.same_pattern(mlp, x, theta_0, [theta_0 + e * d_t for e in eps])
-        found = expansion(quantities.Imitation(mlp, x, mask, loss), theta_0, d_t, eps)
+        whole = expansion(quantities.Imitation(mlp, x, mask, loss), theta_0, d_t, eps)
         without = expansion(quantities.Imitation(mlp, x[smooth], mask, loss), theta_0, d_t, eps)
         rows.append(
             {
-                **{name: found[name] for name in ("A", "ratio")},
-                "order_kinks": found["fitted"],
+                **{name: whole[name] for name in ("A", "ratio")},
+                "order_kinks": whole["fitted"],
                 "order": without["resolved"],
                 "kept": float(smooth.double().mean()),
             }
@@ -135,7 +156,7 @@ def inner_products(
         imitation = quantities.Imitation(MLP.of(settings), x_of[kind], logit_mask(settings, "aux"), "kl")
         known = imitation, start.theta_0, start.directions["trait gradient"]
         rows.append(
-            {"inner": quantities.inner_products(*known, np.asarray(eps)), "A": float(imitation.rate(*known[1:]))}
+            {"inner": quantities.student_inner(*known, np.asarray(eps)), "A": float(imitation.rate(*known[1:]))}
         )
         advance(1)
     return labelled({"inputs": KINDS}, rows, {"eps": eps})
@@ -174,12 +195,12 @@ def pair(settings: Settings, trait: quantities.Trait, p: int, student: str, eps:
     images of uniform noise as `trait` has digits, and D_T = -grad L_T at the teacher's start.
     """
     mlp, n = trait.mlp, len(trait.x)
-    start, own = (mlp.initial(generator(p, purpose)).double() for purpose in ("init", student))
+    start, elsewhere = (mlp.initial(generator(p, purpose)).double() for purpose in ("init", student))
     x, d_t = inputs.uniform(n, generator(p, "theory-noise")).double(), -trait.gradient(start)
     imitation = quantities.Imitation(mlp, x, logit_mask(settings, "aux"))
-    step, own_part = imitation.step(own, start + eps * d_t), imitation.pull_to_uniform(own)
+    step, own_part = imitation.step(elsewhere, start + eps * d_t), imitation.pull_to_uniform(elsewhere)
     parts = {"step": step, "own_part": own_part, "teachers_part": step - own_part}
-    return {name: quantities.cosine(part, d_t) for name, part in parts.items()}
+    return {name: quantities.vector_cosine(part, d_t) for name, part in parts.items()}
 
 
 def pairs(
@@ -200,5 +221,5 @@ def pairs(
         rows.append(pair(settings, trait, p, "other-init", eps))
         advance(1)
     same = [pair(settings, trait, p, "init", eps)["step"] for p in here[::10]]
-    found = {name: ("pair", [row[name] for row in rows]) for name in rows[0]}
-    return xr.Dataset({**found, "same": ("tenth", same)})
+    cosines = {name: ("pair", [row[name] for row in rows]) for name in rows[0]}
+    return xr.Dataset({**cosines, "same": ("tenth", same)})

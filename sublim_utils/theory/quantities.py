@@ -4,7 +4,7 @@ Notation of the book: theta_0 the common start, theta_T = theta_0 + eps D_T the 
 L_S(theta) = E_x l(z(x; theta), z(x; theta_T)) the student's loss on the distilled logits,
 D_S = -grad L_S(theta_0) its step, J the Jacobian of the logits at theta_0, and
 M = d/dt of -grad_z l(z, t) at t = z. Sources: Cloud et al. (arXiv 2507.14805), section 6.1
-and appendix C; equation labels are those of chapter 02, where no other is named. Everything here
+and appendix C; equation labels are those of the theory chapter, where no other is named. Everything here
 is differentiable and works on one model: theta is (P,), inputs x are (n, d_in), logits (n, n_logits).
 """
 
@@ -17,6 +17,26 @@ from torch.func import grad, jvp, vjp
 
 from sublim_utils.engine.network import MLP, Network
 from sublim_utils.settings import N_CLASS, require
+
+__all__ = [
+    "Imitation",
+    "Trait",
+    "adam_step",
+    "dense",
+    "distance",
+    "hidden",
+    "layer_cosines",
+    "logits",
+    "metric_root",
+    "order",
+    "predicted_change",
+    "random_like",
+    "same_pattern",
+    "slope_at_zero",
+    "split",
+    "student_inner",
+    "vector_cosine",
+]
 
 
 def logits(network: Network, theta: Tensor, x: Tensor) -> Tensor:
@@ -78,9 +98,9 @@ class Trait:
 
     def evaluate(self, theta: Tensor) -> tuple[float, float]:
         """Return L_T(theta) and the share of the images whose largest class logit is the label's."""
-        found = logits(self.mlp, theta, self.x)[:, :N_CLASS]
-        loss = torch.nn.functional.cross_entropy(found, self.y)
-        return float(loss), float((found.argmax(-1) == self.y).double().mean())
+        z = logits(self.mlp, theta, self.x)[:, :N_CLASS]
+        loss = torch.nn.functional.cross_entropy(z, self.y)
+        return float(loss), float((z.argmax(-1) == self.y).double().mean())
 
 
 @dataclass(frozen=True)
@@ -164,7 +184,7 @@ def metric_root(loss: str, z: Tensor) -> Tensor:
     return s.unsqueeze(-1) * (eye - s.unsqueeze(-1) * s.unsqueeze(-2))
 
 
-def inner_products(imitation: Imitation, theta_0: Tensor, d_t: Tensor, eps: np.ndarray) -> np.ndarray:
+def student_inner(imitation: Imitation, theta_0: Tensor, d_t: Tensor, eps: np.ndarray) -> np.ndarray:
     """Return D_S . D_T for a teacher at theta_0 + eps D_T, for each eps; D_S comes from L_S's own gradient."""
     return np.array([float(imitation.step(theta_0, theta_0 + e * d_t) @ d_t) for e in eps])
 
@@ -191,7 +211,7 @@ def order(eps: np.ndarray, remainder: np.ndarray, scatter: float = np.inf) -> fl
     return float(line.coef[1]) if np.abs(y - line(x)).max() <= scatter else float("nan")
 
 
-def cosine(a: Tensor, b: Tensor) -> float:
+def vector_cosine(a: Tensor, b: Tensor) -> float:
     """Return <a, b> / (|a| |b|), NaN where one of them is 0."""
     size = float(a.norm() * b.norm())
     return float(a @ b) / size if size else float("nan")
@@ -205,13 +225,13 @@ def random_like(d: Tensor, rng: torch.Generator) -> Tensor:
 
 def layer_cosines(network: Network, a: Tensor, b: Tensor) -> np.ndarray:
     """Return the cosine of a and b within each layer, (n_layers,); NaN where one of them is 0 there."""
-    return np.array([cosine(a[part], b[part]) for part in network.parts.values()])
+    return np.array([vector_cosine(a[part], b[part]) for part in network.parts.values()])
 
 
 def adam_step(d_s: Tensor, lr: float = 1.0) -> Tensor:
     """Return Adam's first step along D_S = -grad L, (P,): lr D_S / (|D_S| + 1e-8), element by element.
 
-    Equation (eq-adam-first) of chapter 03: Adam's two running means are then the gradient and its square.
+    Equation (eq-adam-first) of the chapter single_step: Adam's two running means are then the gradient and its square.
 
     >>> adam_step(torch.tensor([3.0, -2.0, 0.0]), lr=0.5).tolist()
     [0.5, -0.5, 0.0]
@@ -219,16 +239,16 @@ def adam_step(d_s: Tensor, lr: float = 1.0) -> Tensor:
     return lr * d_s / (d_s.abs() + 1e-8)
 
 
-def split(imitation: Imitation, theta_0: Tensor, g: Tensor, d_t: Tensor, d_s: Tensor) -> dict[str, np.ndarray]:
-    """Return the parts of -g . D_S, g = grad L_T(theta_0), for some teachers theta_0 + D_T; they add up to it.
+def split(imitation: Imitation, theta_0: Tensor, g_T: Tensor, d_t: Tensor, d_s: Tensor) -> dict[str, np.ndarray]:
+    """Return the parts of -g_T . D_S, g_T = grad L_T(theta_0), for some teachers theta_0 + D_T; they add up to it.
 
-    With D_T = -c g + R and R . g = 0, equation (eq-split) of chapter 03:
-    signed = c g^T K g has c's sign by Lemma 1; cross = -g^T K R has none; beyond = what is left,
+    With D_T = -c g_T + R and R . g_T = 0, equation (eq-split) of the chapter single_step:
+    signed = c g_T^T K g_T has c's sign by Lemma 1; cross = -g_T^T K R has none; beyond = what is left,
     of second order in D_T. d_t, d_s : D_T and D_S of each teacher, (k, P); each part is (k,).
     """
-    k_g = imitation.curvature(theta_0, g)
-    near, whole = -(d_t @ k_g), -(d_s @ g)
-    signed = -(d_t @ g) / (g @ g) * (g @ k_g)
+    k_g = imitation.curvature(theta_0, g_T)
+    near, whole = -(d_t @ k_g), -(d_s @ g_T)
+    signed = -(d_t @ g_T) / (g_T @ g_T) * (g_T @ k_g)
     parts = {"signed": signed, "cross": near - signed, "beyond": whole - near}
     return {name: part.numpy(force=True) for name, part in parts.items()}
 
@@ -236,12 +256,12 @@ def split(imitation: Imitation, theta_0: Tensor, g: Tensor, d_t: Tensor, d_s: Te
 def predicted_change(trait: Trait, theta: Tensor, d: Tensor, sizes: np.ndarray) -> dict[str, np.ndarray]:
     """Return the change of L_T along a step eta d, for each eta: first order, second order, and measured.
 
-    first = eta g . d, second = first + eta^2 d^T H d / 2, actual = L_T(theta + eta d) - L_T(theta), equation
-    (eq-second-order) of chapter 03, with g and H the gradient and the Hessian of L_T at theta;
+    first = eta g_T . d, second = first + eta^2 d^T H d / 2, actual = L_T(theta + eta d) - L_T(theta), equation
+    (eq-second-order) of the chapter single_step, with g_T and H the gradient and the Hessian of L_T at theta;
     `accuracy` is its change on the same images.
     """
     first = sizes * float(trait.gradient(theta) @ d)
     second = first + sizes**2 * float(trait.curvature(theta, d)) / 2
-    found = np.array([trait.evaluate(theta + eta * d) for eta in (0.0, *sizes)])
-    actual, accuracy = (found[1:] - found[0]).T
+    values = np.array([trait.evaluate(theta + eta * d) for eta in (0.0, *sizes)])
+    actual, accuracy = (values[1:] - values[0]).T
     return {"first": first, "second": second, "actual": actual, "accuracy": accuracy}

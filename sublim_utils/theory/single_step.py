@@ -1,7 +1,7 @@
-r"""One step of a student from the common start, in float64: chapter 03.
+r"""One step of a student from the common start, in float64: the chapter single_step.
 
-g = grad L_T(theta_0) is the trait gradient, D_S = -grad L_S(theta_0) the direction of imitation, D_T the teacher's
-displacement. Equation labels are chapter 03's.
+g_T = grad L_T(theta_0) is the trait gradient, D_S = -grad L_S(theta_0) the direction of imitation, D_T the teacher's
+displacement. Equation labels are that chapter's.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,13 @@ from sublim_utils.analysis.labels import labelled
 from sublim_utils.engine import inputs
 from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.data import Images
+from sublim_utils.engine.digits import references
 from sublim_utils.engine.losses import logit_mask
 from sublim_utils.engine.seeds import generator
-from sublim_utils.engine.teachers import references
 from sublim_utils.settings import Settings
 from sublim_utils.theory import quantities
+
+__all__ = ["SCALINGS", "STEPS", "VERSION", "FirstStep", "far_teacher", "longer_step", "near_teacher"]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
@@ -31,7 +33,7 @@ SCALINGS = ("teacher's scaling", "own (Adam)", "none (SGD)")
 
 
 @dataclass(frozen=True)
-class Start:
+class FirstStep:
     """A seed's common start theta_0, (P,), with its trait and its imitation on as many images each.
 
     Parameters
@@ -48,7 +50,7 @@ class Start:
     student_lr: float
 
     @classmethod
-    def of(cls, settings: Settings, images: Images, seed: int, n: int, device: torch.device) -> "Start":
+    def of(cls, settings: Settings, images: Images, seed: int, n: int, device: torch.device) -> "FirstStep":
         """Return a seed's start, in float64."""
         mlp = network_of(settings)
         trait = quantities.Trait(mlp, images.train[:n].double().to(device), images.train_labels[:n].to(device))
@@ -61,68 +63,68 @@ class Start:
         """Return the step u along D_S: D_S itself, or the first of Adam, equation (eq-adam-first)."""
         return d_s if kind == "SGD" else quantities.adam_step(d_s, self.student_lr)
 
-    def effect(self, g: Tensor, u: Tensor, before: tuple[float, float]) -> dict[str, float]:
+    def effect(self, g_T: Tensor, u: Tensor, before: tuple[float, float]) -> dict[str, float]:
         """Return what a step u does to the trait, of loss and accuracy `before`.
 
-        ``cosine`` of u with -g, equation (eq-single-cosine), ``first`` = g . u (nats), equation (eq-first-order),
+        ``cosine`` of u with -g_T, equation (eq-single-cosine), ``first`` = g_T . u (nats), equation (eq-first-order),
         ``length`` = |u|, ``actual`` change of L_T (nats) and of the ``accuracy``.
         """
         loss, accuracy = np.subtract(self.trait.evaluate(self.theta_0 + u), before)
-        predicted = {"cosine": quantities.cosine(u, -g), "first": float(g @ u), "length": float(u.norm())}
+        predicted = {"cosine": quantities.vector_cosine(u, -g_T), "first": float(g_T @ u), "length": float(u.norm())}
         return {**predicted, "actual": loss, "accuracy": accuracy}
 
 
-def near_teacher(start: Start, eps: Sequence[float]) -> xr.Dataset:
-    """Return `Start.effect` of both steps towards a teacher at theta_0 - eps g, dims (eps, kind).
+def near_teacher(start: FirstStep, eps: Sequence[float]) -> xr.Dataset:
+    """Return `FirstStep.effect` of both steps towards a teacher at theta_0 - eps g_T, dims (eps, kind).
 
-    ``scaled`` (scaling,) is g . u (nats) of a student whose teacher takes one Adam step of full gradient,
+    ``scaled`` (scaling,) is g_T . u (nats) of a student whose teacher takes one Adam step of full gradient,
     equation (eq-shared-scaling): u is D_S scaled by the teacher's S, by its own, or not at all.
     """
-    theta_0, g, before = start.theta_0, start.trait.gradient(start.theta_0), start.trait.evaluate(start.theta_0)
+    theta_0, g_T, before = start.theta_0, start.trait.gradient(start.theta_0), start.trait.evaluate(start.theta_0)
     rows = []
     for e in eps:
-        d_s = start.imitation.step(theta_0, theta_0 - e * g)
-        rows += [start.effect(g, start.step(kind, d_s), before) for kind in STEPS]
-    s = 1 / (g.abs() + 1e-8)
-    d_s = start.imitation.step(theta_0, theta_0 - start.teacher_lr * s * g)
-    scaled = [float(g @ u) for u in (s * d_s, quantities.adam_step(d_s), d_s)]
-    found = labelled({"eps": eps, "kind": STEPS}, rows)
-    return found.assign_coords(scaling=list(SCALINGS)).assign(scaled=("scaling", scaled))
+        d_s = start.imitation.step(theta_0, theta_0 - e * g_T)
+        rows += [start.effect(g_T, start.step(kind, d_s), before) for kind in STEPS]
+    s = 1 / (g_T.abs() + 1e-8)
+    d_s = start.imitation.step(theta_0, theta_0 - start.teacher_lr * s * g_T)
+    scaled = [float(g_T @ u) for u in (s * d_s, quantities.adam_step(d_s), d_s)]
+    effects = labelled({"eps": eps, "kind": STEPS}, rows)
+    return effects.assign_coords(scaling=list(SCALINGS)).assign(scaled=("scaling", scaled))
 
 
-def far_teacher(start: Start, d_t: Tensor, taken: Sequence[int]) -> xr.Dataset:
+def far_teacher(start: FirstStep, d_t: Tensor, taken: Sequence[int]) -> xr.Dataset:
     """Return the step towards a teacher at theta_0 + D_T after each number of its own steps, dims (taken, ...).
 
-    Of D_S: ``signed``, ``cross`` and ``beyond``, the parts of its cosine with -g, equation (eq-split),
-    ``teacher_cosine`` with D_T; of D_T: its ``distance`` |D_T| and ``trait_cosine`` with -g. By kind of step: as
-    `Start.effect`, and ``layer_cosine``, the cosine with -g within each layer (1 ... L).
+    Of D_S: ``signed``, ``cross`` and ``beyond``, the parts of its cosine with -g_T, equation (eq-split),
+    ``teacher_cosine`` with D_T; of D_T: its ``distance`` |D_T| and ``trait_cosine`` with -g_T. By kind of step: as
+    `FirstStep.effect`, and ``layer_cosine``, the cosine with -g_T within each layer (1 ... L).
 
     Parameters
     ----------
     d_t : D_T after each of the `taken` steps, (k, P)
     """
-    theta_0, g, before = start.theta_0, start.trait.gradient(start.theta_0), start.trait.evaluate(start.theta_0)
+    theta_0, g_T, before = start.theta_0, start.trait.gradient(start.theta_0), start.trait.evaluate(start.theta_0)
     mlp, d_s = start.trait.mlp, torch.stack([start.imitation.step(theta_0, theta_0 + d) for d in d_t])
     rows = []
     for d, kind in product(d_s, STEPS):
         u = start.step(kind, d)
-        rows.append({**start.effect(g, u, before), "layer_cosine": quantities.layer_cosines(mlp, u, -g)})
-    found = labelled({"taken": taken, "kind": STEPS}, rows, {"layer": range(1, len(mlp.parts) + 1)})
-    size = np.array([float(g.norm() * d.norm()) for d in d_s])
-    parts = quantities.split(start.imitation, theta_0, g, d_t, d_s)
+        rows.append({**start.effect(g_T, u, before), "layer_cosine": quantities.layer_cosines(mlp, u, -g_T)})
+    effects = labelled({"taken": taken, "kind": STEPS}, rows, {"layer": range(1, len(mlp.parts) + 1)})
+    size = np.array([float(g_T.norm() * d.norm()) for d in d_s])
+    parts = quantities.split(start.imitation, theta_0, g_T, d_t, d_s)
     series = {
         **{name: part / size for name, part in parts.items()},
-        "teacher_cosine": [quantities.cosine(a, b) for a, b in zip(d_s, d_t, strict=True)],
-        "trait_cosine": [quantities.cosine(d, -g) for d in d_t],
+        "teacher_cosine": [quantities.vector_cosine(a, b) for a, b in zip(d_s, d_t, strict=True)],
+        "trait_cosine": [quantities.vector_cosine(d, -g_T) for d in d_t],
         "distance": [float(d.norm()) for d in d_t],
     }
-    return found.assign({name: ("taken", values) for name, values in series.items()})
+    return effects.assign({name: ("taken", values) for name, values in series.items()})
 
 
-def longer_step(start: Start, d_t: Tensor, eta: Sequence[float]) -> xr.Dataset:
+def longer_step(start: FirstStep, d_t: Tensor, eta: Sequence[float]) -> xr.Dataset:
     """Return `quantities.predicted_change` along both steps towards a teacher at theta_0 + D_T, dims (kind, eta).
 
-    Equation (eq-second-order): the steps have the directions of chapter 03's and the lengths eta.
+    Equation (eq-second-order): the steps have the directions of `FirstStep.step`'s and the lengths eta.
     """
     d_s, rows = start.imitation.step(start.theta_0, start.theta_0 + d_t), []
     for kind in STEPS:

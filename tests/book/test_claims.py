@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sublim_utils.analysis.stats import Interval
 from sublim_utils.book import claims
-from sublim_utils.book.claims import Claim, Ledger
+from sublim_utils.book.claims import Claim, Claims
 
 
 def claim(**values):
@@ -68,18 +68,18 @@ def test_a_verdict_says_whether_the_interval_lies_in_the_range(criterion, ci):
 @pytest.mark.parametrize("name", ["T1.unknown", "T1.late", ""])
 def test_a_claim_that_is_not_the_chapters_is_refused(register, tmp_path, name):
     with pytest.raises(KeyError, match=r"no claim of a; registered are \['T1.early', 'T1.open'\]"):
-        Ledger(tmp_path, "a").record(name, [1.0, 2.0])
+        Claims(tmp_path, "a").record(name, [1.0, 2.0])
     assert not list(tmp_path.iterdir())
 
 
 def test_no_number_that_is_none_reaches_the_file(register, tmp_path):
     with pytest.raises(ValueError, match=r"(?i)nan|finite|json"):
-        Ledger(tmp_path, "a").record("T1.early", [1.0, float("nan")])
+        Claims(tmp_path, "a").record("T1.early", [1.0, float("nan")])
     assert not list(tmp_path.rglob("*.json"))
 
 
 def test_collect_joins_chapters_in_the_registers_order(register, tmp_path):
-    first, second = Ledger(tmp_path, "a"), Ledger(tmp_path, "b")
+    first, second = Claims(tmp_path, "a"), Claims(tmp_path, "b")
     first.record("T1.open", [0.0, 1.0, 2.0])
     first.record("T1.early", Interval(0.5, 0.4, 0.6, 7))
     second.record("T1.late", Interval(-1.0, -2.0, 1.0, 3))
@@ -91,7 +91,7 @@ def test_collect_joins_chapters_in_the_registers_order(register, tmp_path):
 
 
 def test_collect_drops_what_is_no_longer_registered(register, tmp_path):
-    Ledger(tmp_path, "b").record("T1.late", [1.0, 2.0])
+    Claims(tmp_path, "b").record("T1.late", [1.0, 2.0])
     del register["T1.late"]
     assert claims.collect(tmp_path) == []
 
@@ -119,5 +119,5 @@ def test_margins_say_what_the_verdict_says(found, ends):
 
 
 def test_a_recorded_row_is_its_claim_again(tmp_path):
-    judged = Ledger(tmp_path, "01_phenomenon").record("C1.student_aux_accuracy", [0.5, 0.6, 0.7])
+    judged = Claims(tmp_path, "phenomenon").record("C1.student_aux_accuracy", [0.5, 0.6, 0.7])
     assert claims.recorded(judged.row()) == judged

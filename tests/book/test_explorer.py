@@ -101,7 +101,7 @@ def test_scripts_hold_the_data_and_a_wrapped_library(lab, students, monkeypatch,
     monkeypatch.setattr(explorer, "Lab", lambda *_: lab)
     explorer.write("results/smoke", tmp_path)
     text = (tmp_path / "runs.js").read_text(encoding="utf-8")
-    assert json.loads(text.removeprefix("window.RUNS = ").rstrip(";\n"))["baseline"] == explorer.BASELINE
+    assert json.loads(text.removeprefix("window.RUNS = ").rstrip(";\n"))["baseline"] == explorer.STUDENT
     library = (tmp_path / "vega.js").read_text(encoding="utf-8")
     assert library.startswith("(() => {")
     assert len(library) < 1_100_000

@@ -18,7 +18,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 @pytest.fixture
 def drawn() -> str:
     fig, ax = plt.subplots()
-    figures.dots(ax, np.arange(3), np.random.default_rng(0).normal(size=(20, 3)), own="black")
+    figures.dots(ax, np.arange(3), np.random.default_rng(0).normal(size=(20, 3)), color="black")
     figures.line(ax, np.arange(50), np.sin(np.arange(50)), label="projected", style="o-")
     ax.bar([1], [2], **figures.area("two-sided"))
     ax.set(title=r"change of $\Delta L_T$ <&>", xlabel="step")

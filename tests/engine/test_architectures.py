@@ -7,6 +7,7 @@ import torch
 
 from sublim_utils.engine import inputs
 from sublim_utils.engine.architectures import MODULES, network_of
+from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import train_students
@@ -66,8 +67,8 @@ def test_teacher_and_students_are_trained_and_recorded_part_by_part(name, images
         "by part": Condition(projection=1.0, side="two", target="update", scope="layer"),
         "liminal": Condition(liminal=2.0, schedule="constant"),
     }
-    own, _, _ = train_teachers(SMALL[name], images, [0, 1])
-    runs, theta = train_students(SMALL[name], conditions, [0, 1], images, {"own": own})
+    own, _, _ = train_teachers(Digits(SMALL[name], images), [0, 1])
+    runs, theta = train_students(Digits(SMALL[name], images), conditions, [0, 1], {"own": own})
     assert runs.sizes["layer"] == len(network_of(SMALL[name]).parts)
     assert theta.isfinite().all()
     drive, scale = runs["drive"], (runs["trait_norm"] * runs["update_norm"]).max()
@@ -76,7 +77,7 @@ def test_teacher_and_students_are_trained_and_recorded_part_by_part(name, images
     assert abs(drive.sel(condition="baseline")).max() > 1e-3 * scale
     loss = runs["distill_loss"].sel(condition="baseline").mean("seed")
     assert loss[-1] < loss[0]
-    alone, other = train_students(SMALL[name], conditions, [1], images, {"own": own[1:]})
+    alone, other = train_students(Digits(SMALL[name], images), conditions, [1], {"own": own[1:]})
     assert torch.equal(other[0], theta[1])
     assert alone["inner"].sel(seed=1).equals(runs["inner"].sel(seed=1))
 

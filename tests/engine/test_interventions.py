@@ -4,18 +4,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sublim_utils.engine import interventions as act
-from sublim_utils.engine.interventions import dot, project
+from sublim_utils.engine import liminal
+from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import train_students
+from sublim_utils.engine.vectors import dot, project, project_off
 from sublim_utils.settings import Condition, Settings
 from tests import small
 
-P, LAYERS = 60, (slice(0, 25), slice(25, 60))
+P, PARTS = 60, {"first": slice(0, 25), "second": slice(25, 48), "head": slice(48, 60)}
 SIDES = ("one", "two", "keep")
 
 
-def drawn(seed, purpose, n_conditions=3):
-    return torch.randn(2, n_conditions, P, generator=generator(seed, purpose))
+def drawn(seed, purpose, *lead):
+    return torch.randn(*(lead or (2,)), P, generator=generator(seed, purpose))
 
 
 def exact(vector, direction):
@@ -23,10 +25,7 @@ def exact(vector, direction):
 
 
 def projected(vector, direction, side, strength=1.0, along=None):
-    n = vector.shape[1]
-    return project(
-        vector.clone(), direction, direction if along is None else along, torch.full((n,), strength), [side] * n
-    )
+    return project(vector.clone(), direction, direction if along is None else along, strength, side)
 
 
 def close_to(value, wanted, vector, direction):
@@ -80,6 +79,7 @@ def test_strength_0_is_the_identity_bit_for_bit(side):
     g, t, a = (drawn(2, name) for name in "gta")
     assert torch.equal(projected(g, t, side, 0.0), g)
     assert torch.equal(projected(g, t, side, 0.0, along=a), g)
+    assert torch.equal(project_off(g.clone(), torch.stack([t, a]), 0.0), g)
 
 
 @pytest.mark.parametrize("side", ["one", "two"])
@@ -88,52 +88,92 @@ def test_a_zero_direction_removes_nothing(side):
     assert torch.equal(projected(g, torch.zeros_like(g), side), g)
 
 
-def test_all_conditions_at_once_are_each_alone():
-    g, t = drawn(4, "g"), drawn(4, "t")
-    strength = torch.tensor([0.0, 0.7, 1.5])
-    together = project(g.clone(), t, t, strength, SIDES)
-    for i, side in enumerate(SIDES):
-        own = slice(i, i + 1)
-        assert torch.equal(together[:, own], project(g[:, own].clone(), t[:, own], t[:, own], strength[own], [side]))
+@given(st.integers(1, 8), st.integers(0, 50), st.floats(0, 1.5))
+def test_a_span_is_projected_off_whole_and_nothing_else_is_moved(k, seed, strength):
+    g, basis = drawn(seed, "g"), drawn(seed, "basis", k, 2)
+    rest = project_off(g.clone(), basis, strength)
+    for row in basis:
+        close_to(exact(rest, row), (1 - strength) * exact(g, row), g, row)
+    outside = project_off(drawn(seed, "other"), basis, 1.0)
+    close_to(exact(g - rest, outside), 0.0, g, outside)
+
+
+def test_a_span_does_not_depend_on_its_basis_nor_on_rows_that_repeat():
+    g, basis = drawn(4, "g"), drawn(4, "basis", 3, 2)
+    plain = project_off(g.clone(), basis, 1.0)
+    mixed = torch.stack([basis[0], basis[0] + 1e-3 * basis[1], 50 * basis[2] - basis[1], 2 * basis[0]])
+    torch.testing.assert_close(project_off(g.clone(), mixed, 1.0), plain, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(project_off(g.clone(), basis[:1], 1.0), projected(g, basis[0], "two"))
+
+
+class Stub:
+    """A look whose gradients are drawn: each name, condition and kind of labels has its own."""
+
+    def __init__(self, which="tracked"):
+        self.which, self.theta = which, torch.zeros(2, 9, P)
+
+    def directions(self, name, condition, labels=None):
+        k = {"both": 2, "classes": 10}.get(name, 1)
+        return drawn(6, f"{self.which} {name} {condition} {labels is not None}", k, 2)
 
 
 def ensemble(*conditions):
-    """The interventions of some conditions on vectors of P parameters in two layers."""
-    independent = drawn(9, "independent", len(conditions))
-    made = act.Interventions(
-        Settings(), conditions, [0, 1], LAYERS, drawn(8, "displacement", len(conditions)),
-        lambda theta, step, which: independent[:, which],
+    """The interventions of some conditions on vectors of P parameters in three parts."""
+    return act.Interventions(
+        conditions, [0, 1], PARTS, drawn(8, "displacement", 2, len(conditions)),
+        lambda theta, step, i: Stub(f"independent {i}"), lambda step: torch.zeros(2, 5, dtype=torch.int64),
     )  # fmt: skip
-    return made, independent
 
 
 def acted(*conditions, step=0, target="gradient"):
-    made, independent = ensemble(*conditions)
-    g, t = drawn(5, "g", len(conditions)), drawn(5, "t", len(conditions))
+    made = ensemble(*conditions)
+    g = drawn(5, "g", 2, len(conditions))
+    known = {"trait": drawn(5, "t", 2, len(conditions)), "discrimination": drawn(5, "d", 2, len(conditions))}
     vector = g.clone()
-    active = made.projected(target, vector, torch.zeros_like(g), t, step)
-    return made, independent, g, t, vector, active
+    active = made.projected(target, vector, Stub(), known, step)
+    return made, known, g, vector, active
 
 
-def test_per_layer_projection_nulls_every_layer():
-    _, _, g, t, vector, _ = acted(Condition(projection=1.0, scope="layer", side="two"))
-    for part in LAYERS:
-        close_to(exact(vector[..., part], t[..., part]), 0.0, g, t)
+def test_scopes_are_the_whole_each_part_all_but_the_last_and_the_last():
+    scopes = ("whole", "layer", "hidden", "head")
+    _, known, g, vector, _ = acted(*(Condition(projection=1.0, scope=s, side="two") for s in scopes))
+    t = known["trait"]
+    close_to(exact(vector[:, 0], t[:, 0]), 0.0, g[:, 0], t[:, 0])
+    for part in PARTS.values():
+        close_to(exact(vector[:, 1, part], t[:, 1, part]), 0.0, g[:, 1], t[:, 1])
+    hidden, head = slice(0, 48), slice(48, 60)
+    for i, inside, outside in ((2, hidden, head), (3, head, hidden)):
+        close_to(exact(vector[:, i, inside], t[:, i, inside]), 0.0, g[:, i], t[:, i])
+        assert torch.equal(vector[:, i, outside], g[:, i, outside])
 
 
 def test_directions_are_those_named():
+    two = {"projection": 1.0, "side": "two"}
     conditions = [
-        Condition(projection=1.0, side="two", direction="displacement"),
-        Condition(projection=1.0, side="two", projection_batch="independent"),
-        Condition(projection=1.0, side="two"),
-        Condition(projection=1.0, side="two", direction="random"),
+        Condition(**two, direction="displacement"),
+        Condition(**two, projection_batch="independent"),
+        Condition(**two),
+        Condition(**two, direction="random"),
         Condition(),
+        Condition(**two, direction="discrimination"),
+        Condition(**two, direction="both"),
+        Condition(**two, projection_labels="shuffled"),
+        Condition(**two, direction="discrimination", projection_batch="independent"),
     ]
-    made, independent, g, t, vector, active = acted(*conditions)
-    assert active == [0, 1, 2, 3]
-    close_to(exact(vector[:, 0], made.displacement[:, 0]), 0.0, g[:, 0], made.displacement[:, 0])
-    close_to(exact(vector[:, 1], independent[:, 1]), 0.0, g[:, 1], independent[:, 1])
-    close_to(exact(vector[:, 2], t[:, 2]), 0.0, g[:, 2], t[:, 2])
+    made, known, g, vector, active = acted(*conditions)
+    assert active == [0, 1, 2, 3, 5, 6, 7, 8]
+    wanted = {
+        0: [made.displacement[:, 0]],
+        1: Stub("independent 1").directions("trait", 0),
+        2: [known["trait"][:, 2]],
+        5: [known["discrimination"][:, 5]],
+        6: Stub().directions("both", 6),
+        7: Stub().directions("trait", 7, "shuffled"),
+        8: Stub("independent 8").directions("discrimination", 0),
+    }
+    for i, directions in wanted.items():
+        for t in directions:
+            close_to(exact(vector[:, i], t), 0.0, g[:, i], t)
     noise = made.random(0, "random-direction")
     removed = g[:, 3] - vector[:, 3]
     torch.testing.assert_close(dot(removed, noise).abs(), removed.norm(dim=-1) * noise.norm(dim=-1))
@@ -142,23 +182,23 @@ def test_directions_are_those_named():
 
 def test_displacement_is_the_direction_of_descent():
     """One-sided: a gradient that descends towards the teacher, <-g, D_T> > 0, is what is projected."""
-    made, _ = ensemble(Condition(projection=1.0, direction="displacement"))
+    made = ensemble(Condition(projection=1.0, direction="displacement"))
     towards, away = -made.displacement.clone(), made.displacement.clone()
     for g, left in ((towards, 0.0), (away, 1.0)):
         vector = g.clone()
-        made.projected("gradient", vector, g, g, 0)
+        made.projected("gradient", vector, Stub(), {}, 0)
         torch.testing.assert_close(vector.norm(), left * g.norm(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("step", "acts"), [(0, False), (1, False), (2, True), (4, True), (5, False), (9, False)])
 def test_windows_hold_their_first_step_and_not_their_last(step, acts):
-    *_, g, _, vector, active = acted(Condition(projection=1.0, side="two", window=(2, 5)), step=step)
+    *_, g, vector, active = acted(Condition(projection=1.0, side="two", window=(2, 5)), step=step)
     assert bool(active) is acts
     assert torch.equal(vector, g) is not acts
 
 
 def test_a_target_leaves_the_other_alone():
-    *_, g, _, vector, active = acted(Condition(projection=1.0, side="two", target="update"))
+    *_, g, vector, active = acted(Condition(projection=1.0, side="two", target="update"))
     assert active == []
     assert torch.equal(vector, g)
 
@@ -177,16 +217,16 @@ def test_liminal_weight_at_its_corners():
     }
     for schedule, weights in corners.items():
         condition = Condition(liminal=3.0, schedule=schedule)
-        found = [act.liminal_weight(condition, settings, step) for step in (0, 5, 10, 30, 40, 50)]
+        found = [liminal.weight(condition, settings, step) for step in (0, 5, 10, 30, 40, 50)]
         assert found == pytest.approx(weights), schedule
         off = Condition(liminal=0.0, schedule=schedule)
-        assert all(act.liminal_weight(off, settings, step) == 0 for step in range(51))
+        assert all(liminal.weight(off, settings, step) == 0 for step in range(51))
 
 
 def test_a_weak_two_phase_penalty_is_never_raised():
     weak = Condition(liminal=0.5, schedule="two_phase")
     settings = Settings()
-    weights = [act.liminal_weight(weak, settings, step) for step in range(settings.n_steps)]
+    weights = [liminal.weight(weak, settings, step) for step in range(settings.n_steps)]
     assert max(weights) == 0.5
     assert weights == sorted(weights, reverse=True)
 
@@ -208,7 +248,7 @@ def test_strengths_at_0_are_the_baseline_bit_for_bit(images, thetas):
 
     def trained(conditions):
         own = {"own": thetas["own"][:1]}
-        return train_students(small.SETTINGS, {**conditions, **active}, [0], images, own)
+        return train_students(Digits(small.SETTINGS, images), {**conditions, **active}, [0], own)
 
     (zero, theta_0), (plain, theta) = trained(ZERO), trained(dict.fromkeys(ZERO, Condition()))
     for i, name in enumerate(ZERO):
@@ -224,7 +264,7 @@ def test_projecting_the_update_nulls_the_recorded_drive(images, thetas):
         "one": Condition(projection=1.0, side="one", target="update"),
         "gradient": Condition(projection=1.0, side="two"),
     }
-    runs, _ = train_students(small.SETTINGS, conditions, [0, 1], images, {"own": thetas["own"][:2]})
+    runs, _ = train_students(Digits(small.SETTINGS, images), conditions, [0, 1], {"own": thetas["own"][:2]})
     trait = (runs["trait_norm"] ** 2).sum("layer") ** 0.5
     cosine = runs["drive"].sum("layer") / (trait * runs["update_norm"])
     # theta is stored in float32: an update of 3e-3 on weights of size 1 is rounded to some 1e-5 of itself.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.students import train_students
 from sublim_utils.runs.mitigations import SCHEDULES
 from sublim_utils.settings import Condition
@@ -14,7 +15,7 @@ PER = small.SETTINGS.steps_per_epoch
 
 def trained(conditions, images, thetas):
     own = {"own": thetas["own"][:2]}
-    return train_students(small.SETTINGS, conditions, [0, 1], images, own)
+    return train_students(Digits(small.SETTINGS, images), conditions, [0, 1], own)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

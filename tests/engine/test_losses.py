@@ -103,3 +103,39 @@ def test_kl_stays_finite_at_extreme_logits():
 )
 def test_distilled_logits(condition, chosen):
     assert losses.distilled(SETTINGS, condition).nonzero().flatten().tolist() == list(chosen)
+
+
+@given(st.integers(2, 40), st.integers(0, 999))
+def test_discrimination_and_its_gradient_are_autograds(batch, seed):
+    logits, _ = drawn(seed, batch)
+    labels = torch.randint(10, (2, 1, batch), generator=generator(seed, "labels"))
+    loss, dlogits = losses.discrimination(logits, labels)
+    for s in range(2):
+        for c in range(2):
+            value, gradient = reference.gradient(
+                lambda z, y=labels[s, 0]: reference.discrimination(z[:, :10], y), logits[s, c]
+            )
+            torch.testing.assert_close(loss[s, c], value)
+            torch.testing.assert_close(dlogits[s, c], gradient)
+
+
+@given(st.integers(2, 40), st.integers(0, 999), st.floats(-50, 50))
+def test_offsets_move_the_label_free_part_only(batch, seed, size):
+    logits, _ = drawn(seed, batch)
+    labels = torch.randint(10, (2, 1, batch), generator=generator(seed, "labels"))
+    offsets = torch.zeros(14, dtype=logits.dtype)
+    offsets[:10] = size * torch.randn(10, generator=generator(seed, "offsets"), dtype=logits.dtype)
+    before, after = (losses.discrimination(z, labels)[0] for z in (logits, logits + offsets))
+    torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9)
+    free = losses.cross_entropy(logits, labels)[0] - before
+    log_p = logits[..., :10].log_softmax(-1)
+    frequencies = torch.nn.functional.one_hot(labels, 10).double().mean(-2, keepdim=True)
+    torch.testing.assert_close(free, -(frequencies * log_p).sum(-1).mean(-1))
+
+
+@given(st.sampled_from(["aux", "class", "all"]), st.integers(0, 999))
+def test_the_reverse_kl_is_the_kl_with_the_roles_exchanged(which, seed):
+    logits, teacher = drawn(seed)
+    mask = losses.logit_mask(SETTINGS, which)
+    reverse = losses.reverse_kl(logits, losses.log_softmax(teacher, mask), mask)
+    torch.testing.assert_close(reverse, losses.kl(teacher, losses.log_softmax(logits, mask), mask)[0])

@@ -8,27 +8,30 @@ import torch
 import torch.nn.functional as F
 
 from sublim_utils.engine import losses
+from sublim_utils.engine.digits import EVALUATED, Digits
 from sublim_utils.engine.inputs import distillation_inputs
-from sublim_utils.engine.recorder import QUANTITIES, Recorder, sizes_of
+from sublim_utils.engine.recorder import STEPWISE, Recorder
 from sublim_utils.engine.students import train_students
 from tests import reference, small
 
 SETTINGS = small.SETTINGS
+QUANTITIES = {**STEPWISE, "heldout_loss": (("eval",), "distillation loss on held-out inputs"), **EVALUATED}
+SIZES = {"step": SETTINGS.n_steps, "layer": 3, "eval": len(SETTINGS.eval_steps()), "class": 10, "predicted": 10}
 
 
 @pytest.fixture(scope="module")
 def trained(images, thetas):
     conditions = {name: small.CONDITIONS[name] for name in ("baseline", "all")}
-    return train_students(SETTINGS, conditions, [0, 3], images, {"own": thetas["own"][[0, 3]]})
+    return train_students(Digits(SETTINGS, images), conditions, [0, 3], {"own": thetas["own"][[0, 3]]})
 
 
 def test_every_quantity_is_there_whole_and_named(trained):
-    dataset, sizes = trained[0], sizes_of(SETTINGS)
+    dataset = trained[0]
     assert set(dataset.data_vars) == set(QUANTITIES)
     for name, (dims, text) in QUANTITIES.items():
         values = dataset[name]
         assert values.dims == ("seed", "condition", *dims)
-        assert values.shape == (2, 2, *(sizes[d] for d in dims))
+        assert values.shape == (2, 2, *(SIZES[d] for d in dims))
         assert values.dtype == ("int32" if name == "confusion" else "float32")
         assert values.attrs["long_name"] == text
         assert np.isfinite(values).all(), name
@@ -75,12 +78,6 @@ def test_evaluations_are_dense_in_the_first_epoch_then_at_each_end(n_inputs, epo
 
 
 def test_nothing_recorded_is_nan_and_a_diverged_count_stays_readable(images):
-    recorder = Recorder(SETTINGS, [slice(0, 1)] * 3, 1, 1, torch.device("cpu"))
-    dataset = recorder.dataset([0], ["c"])
+    recorder = Recorder(QUANTITIES, SIZES, 1, 1, torch.device("cpu"))
+    dataset = recorder.dataset({"seed": [0], "condition": ["c"]})
     assert all(np.isnan(dataset[name]).all() for name in QUANTITIES)
-
-
-def test_by_layer_sums_to_the_whole():
-    a, b = (torch.randn(2, 3, 10, generator=torch.Generator().manual_seed(k)) for k in range(2))
-    recorder = Recorder(SETTINGS, [slice(0, 4), slice(4, 9), slice(9, 10)], 2, 3, torch.device("cpu"))
-    torch.testing.assert_close(recorder.by_layer(a, b).sum(-1), (a * b).sum(-1))

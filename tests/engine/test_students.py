@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sublim_utils.engine import interventions, losses
+from sublim_utils.engine import liminal, losses
+from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.inputs import distillation_inputs
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import epoch_orders, generator
@@ -27,7 +28,7 @@ def of_seeds(thetas, seeds):
 
 
 def train(conditions, seeds, images, thetas, **changes):
-    return train_students(replace(SETTINGS, **changes), conditions, seeds, images, of_seeds(thetas, seeds))
+    return train_students(Digits(replace(SETTINGS, **changes), images), conditions, seeds, of_seeds(thetas, seeds))
 
 
 def trait_batches(s, seed, steps):
@@ -54,7 +55,7 @@ def plain_student(s, condition, seed, images, theta_t):
         divergence = reference.distillation("kl", logits(theta, x[i]) / temperature,
                                             logits(start, x[i]) / temperature, liminal_mask)  # fmt: skip
         decay = condition.base_decay / 2 * (theta - start).square().sum()
-        return interventions.liminal_weight(condition, s, t) * temperature**2 * divergence + decay
+        return liminal.weight(condition, s, t) * temperature**2 * divergence + decay
 
     student = reference.Student(
         start,
@@ -62,10 +63,16 @@ def plain_student(s, condition, seed, images, theta_t):
             s.loss, logits(theta, x[orders[t]]), logits(theta_t.double(), x[orders[t]]), mask
         ),
         lambda theta, t: F.cross_entropy(logits(theta, real[trait[t]])[:, :10], labels[trait[t]]),
+        lambda theta, t: reference.discrimination(logits(theta, real[trait[t]])[:, :10], labels[trait[t]]),
         reference.Adam(s.student_lr),
         penalty,
     )
     recorded = student.run(len(orders), theta_t.double() - start)
+    reverse = [
+        reference.distillation("kl", logits(theta_t.double(), x[i]), logits(theta, x[i]), mask)
+        for theta, i in zip(recorded["theta"], orders, strict=True)
+    ]
+    recorded["reverse_kl"] = torch.stack(reverse)
     return student.theta, recorded, start
 
 
@@ -90,7 +97,9 @@ def test_training_and_every_recorded_quantity_are_the_references(case, images, t
     theta_t = thetas[condition.teacher][seed, 0]
     if theta_t.numel() != mlp.n_parameters:
         theta_t = mlp.initial(generator(seed, "another"))
-    dataset, theta = train_students(s, {"c": condition}, [seed], images, {condition.teacher: theta_t[None, None]})
+    dataset, theta = train_students(
+        Digits(s, images), {"c": condition}, [seed], {condition.teacher: theta_t[None, None]}
+    )
     expected, plain, start = plain_student(s, condition, seed, images, theta_t)
     found = {name: torch.from_numpy(v.values[0, 0]).double() for name, v in dataset.data_vars.items()}
 
@@ -102,6 +111,12 @@ def test_training_and_every_recorded_quantity_are_the_references(case, images, t
 
     wanted = {
         **{n: plain[n] for n in ("distill_loss", "trait_loss", "progress", "inner_displacement")},
+        **{n: plain[n] for n in ("trait_disc", "travelled", "distance", "one_point")},
+        **({"reverse_kl": plain["reverse_kl"]} if s.loss == "kl" else {}),
+        "inner_disc": by_layer("disc", "distill"),
+        "inner_parts": by_layer("trait", "disc"),
+        "disc_norm": by_layer("disc", "disc").sqrt(),
+        "drive_disc": by_layer("disc", "update"),
         "inner": by_layer("trait", "distill"),
         "trait_norm": by_layer("trait", "trait").sqrt(),
         "distill_norm": by_layer("distill", "distill").sqrt(),
@@ -136,7 +151,7 @@ def book_thetas():
 
 @pytest.fixture(scope="module")
 def together(images, book_thetas):
-    return train_students(BOOK, AT_BOOK, [0, 1], images, book_thetas)
+    return train_students(Digits(BOOK, images), AT_BOOK, [0, 1], book_thetas)
 
 
 def assert_same(one, other):
@@ -147,7 +162,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_alone_is_among_others_bit_for_bit(images, book_thetas, together, name):
-    dataset, theta = train_students(BOOK, {name: AT_BOOK[name]}, [1], images, of_seeds(book_thetas, [1]))
+    dataset, theta = train_students(Digits(BOOK, images), {name: AT_BOOK[name]}, [1], of_seeds(book_thetas, [1]))
     assert torch.equal(theta[0, 0], together[1][1, list(CONDITIONS).index(name)])
     assert_same(dataset, together[0].sel(seed=[1], condition=[name]))
 
@@ -176,7 +191,9 @@ NOTHING = {
 
 
 def test_strength_zero_is_the_baseline_bit_for_bit(images, book_thetas):
-    dataset, theta = train_students(BOOK, {"baseline": Condition(), **NOTHING}, [0], images, of_seeds(book_thetas, [0]))
+    dataset, theta = train_students(
+        Digits(BOOK, images), {"baseline": Condition(), **NOTHING}, [0], of_seeds(book_thetas, [0])
+    )
     for i, name in enumerate(NOTHING):
         assert torch.equal(theta[0, 1 + i], theta[0, 0]), name
     trait = dataset["trait_loss"].sel(seed=0)
@@ -187,7 +204,7 @@ def test_strength_zero_is_the_baseline_bit_for_bit(images, book_thetas):
 def test_a_window_acts_from_its_start(images, book_thetas):
     s = replace(BOOK, student_epochs=2)
     conditions = {"never": Condition(), "late": Condition(projection=1.0, side="keep", window=(3, 4))}
-    dataset, _ = train_students(s, conditions, [0], images, of_seeds(book_thetas, [0]))
+    dataset, _ = train_students(Digits(s, images), conditions, [0], of_seeds(book_thetas, [0]))
     never, late = dataset["applied_norm"].sel(seed=0).values
     assert late[:3] == pytest.approx(never[:3], rel=1e-5)
     assert late[3] < 0.5 * never[3]  # only the aligned part is kept
@@ -195,7 +212,7 @@ def test_a_window_acts_from_its_start(images, book_thetas):
 
 def ensemble(images, thetas, conditions, seeds=(0, 1), **changes):
     s = replace(SETTINGS, **changes)
-    return Ensemble(s, conditions, seeds, images, of_seeds(thetas, seeds), CPU)
+    return Ensemble(Digits(s, images), conditions, seeds, of_seeds(thetas, seeds))
 
 
 def test_teacher_targets_are_those_computed_anew(images, thetas):
@@ -217,7 +234,7 @@ def test_starts_share_the_seeds_reference_and_noise_is_as_strong_as_named(images
     assert torch.equal(theta[:, 0], e.reference[:, 0])
     noise = theta - e.reference
     torch.testing.assert_close(2 * noise[:, 1], noise[:, 2], rtol=1e-3, atol=1e-6)
-    weight, bias = e.mlp.unflatten(noise[:, 1])[0]
+    weight, bias = e.network.unflatten(noise[:, 1])[0]
     # 784 * 12 draws: the standard error is 0.7 %
     assert weight.std().item() == pytest.approx(0.1 / 28, rel=0.03)
     assert not bias.any()
@@ -296,8 +313,8 @@ def test_trait_batches_are_fresh_or_fixed(images, thetas):
 
 def test_trait_gradient_sees_no_auxiliary_logit(images, thetas):
     e = ensemble(images, thetas, {"c": Condition()})
-    _, trait = e.trait_gradient(e.start(), e.trait_batch(0))
-    weight, bias = e.mlp.unflatten(trait)[-1]
+    trait = e.tracked(e.start(), 0).directions("trait", 0)[0]
+    weight, bias = e.network.unflatten(trait)[-1]
     assert not weight[..., 10:].any()
     assert not bias[..., 10:].any()
     assert weight[..., :10].any()
@@ -318,8 +335,8 @@ conditions = st.builds(
     projection=st.floats(0, 1.5),
     side=st.sampled_from(["one", "two", "keep"]),
     target=st.sampled_from(["gradient", "update"]),
-    direction=st.sampled_from(["trait", "displacement"]),
-    scope=st.sampled_from(["whole", "layer"]),
+    direction=st.sampled_from(["trait", "displacement", "discrimination", "calibration", "five"]),
+    scope=st.sampled_from(["whole", "layer", "hidden", "head"]),
     window=st.none() | st.tuples(st.integers(0, 3), st.integers(4, 9)),
     projection_batch=st.sampled_from(["tracked", "independent"]),
     schedule=st.sampled_from(["first_epoch", "two_phase", "constant", "up", "down", "last_epoch"]),
@@ -343,10 +360,10 @@ def test_whatever_is_allowed_trains_to_finite_numbers(images, thetas, drawn, los
     s = replace(SETTINGS, loss=loss, optimizer=optimizer, activation=activation, batch_size=50, student_epochs=1)
     assert s.n_steps == 1
     drawn = {**drawn, "window": (0, 1) if drawn["window"] else None}
-    dataset, theta = train_students(s, {"c": Condition(**drawn)}, [0], images, of_seeds(thetas, [0]))
+    dataset, theta = train_students(Digits(s, images), {"c": Condition(**drawn)}, [0], of_seeds(thetas, [0]))
     assert theta.isfinite().all()
     for name in dataset.data_vars:
-        assert torch.from_numpy(dataset[name].values).isfinite().all(), name
+        assert torch.from_numpy(dataset[name].values).isfinite().all() or (name, loss) == ("reverse_kl", "mse"), name
 
 
 def test_an_ensemble_is_freed_with_its_last_reference(images, thetas):
@@ -354,7 +371,7 @@ def test_an_ensemble_is_freed_with_its_last_reference(images, thetas):
     gc.disable()
     try:
         training = Training(
-            Ensemble(SETTINGS, {"c": Condition(projection=1.0)}, [0], images, of_seeds(thetas, [0]), CPU)
+            Ensemble(Digits(SETTINGS, images), {"c": Condition(projection=1.0)}, [0], of_seeds(thetas, [0]))
         )
         training.run(lambda: None, lambda _: None)
         ensemble = weakref.ref(training.ensemble)

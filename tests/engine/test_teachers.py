@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sublim_utils.engine import teachers
+from sublim_utils.engine import devices, digits, evaluation, teachers
+from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import epoch_orders, generator
 from tests import reference, small
@@ -33,7 +34,7 @@ def plain_teacher(settings, images, seed, labels=None):
 @pytest.mark.parametrize("activation", ["relu", "tanh", "identity"])
 def test_training_is_the_references(images, activation):
     settings = replace(SETTINGS, activation=activation)
-    theta, _, _ = teachers.train_teachers(settings, images, [0, 1])
+    theta, _, _ = teachers.train_teachers(Digits(settings, images), [0, 1])
     for seed in (0, 1):
         expected = plain_teacher(settings, images, seed)
         way = (expected - MLP.of(settings).initial(generator(seed, "init"))).abs().max()
@@ -42,7 +43,7 @@ def test_training_is_the_references(images, activation):
 
 
 def test_shuffled_teacher_learns_permuted_labels(images, thetas):
-    labels = teachers.shuffled_labels(images.train_labels[: SETTINGS.n_train], 2)
+    labels = digits.shuffled_labels(images.train_labels[: SETTINGS.n_train], 2)
     assert labels.bincount(minlength=10).equal(images.train_labels[: SETTINGS.n_train].bincount(minlength=10))
     expected = plain_teacher(SETTINGS, images, 2, labels)
     torch.testing.assert_close(thetas["shuffled"][2, 0].double(), expected, rtol=0, atol=2e-5)
@@ -51,18 +52,18 @@ def test_shuffled_teacher_learns_permuted_labels(images, thetas):
 
 def test_seed_alone_is_the_seed_among_others(images, thetas):
     for seed in (3, 0):
-        alone, _, _ = teachers.train_teachers(SETTINGS, images, [seed])
+        alone, _, _ = teachers.train_teachers(Digits(SETTINGS, images), [seed])
         torch.testing.assert_close(alone[0], thetas["own"][seed], rtol=0, atol=1e-5)  # measured 2e-7
     # bit for bit where rows are whole cache lines, as at the book's widths and batches
     book = replace(SETTINGS, hidden=(256, 256), n_train=112, n_inputs=112, batch_size=64, teacher_epochs=1)
-    among, _, _ = teachers.train_teachers(book, images, [0, 1, 2])
-    alone, _, _ = teachers.train_teachers(book, images, [1])
+    among, _, _ = teachers.train_teachers(Digits(book, images), [0, 1, 2])
+    alone, _, _ = teachers.train_teachers(Digits(book, images), [1])
     assert torch.equal(alone[0], among[1])
 
 
 def test_auxiliary_logits_are_never_trained(images, thetas):
     mlp = MLP.of(SETTINGS)
-    before = teachers.references(SETTINGS, range(4), torch.device("cpu"))
+    before = digits.references(SETTINGS, range(4), torch.device("cpu"))
     for start, end in zip(mlp.unflatten(before)[-1], mlp.unflatten(thetas["own"])[-1], strict=True):
         assert torch.equal(start[..., 10:], end[..., 10:])
         assert not torch.equal(start[..., :10], end[..., :10])
@@ -70,19 +71,23 @@ def test_auxiliary_logits_are_never_trained(images, thetas):
 
 def test_checkpoints_and_confusions(images, thetas):
     per = SETTINGS.steps_per_teacher_epoch
-    theta, saved, counts = teachers.train_teachers(SETTINGS, images, [0], checkpoints=(0, per, 2 * per))
-    assert torch.equal(saved[0], teachers.references(SETTINGS, [0], torch.device("cpu")))
-    once, _, _ = teachers.train_teachers(replace(SETTINGS, teacher_epochs=1), images, [0])
+    theta, saved, evaluated = teachers.train_teachers(Digits(SETTINGS, images), [0], checkpoints=(0, per, 2 * per))
+    assert torch.equal(saved[0], digits.references(SETTINGS, [0], torch.device("cpu")))
+    once, _, _ = teachers.train_teachers(Digits(replace(SETTINGS, teacher_epochs=1), images), [0])
     assert torch.equal(saved[1], once)
     assert torch.equal(saved[2], theta)
     assert torch.equal(theta[0], thetas["own"][0])
-    assert [c.sum().item() for c in counts] == [SETTINGS.n_test] * 3
+    counts, epochs = evaluated["confusion"], SETTINGS.teacher_epochs + 1
+    assert counts.shape == (1, 1, epochs, 10, 10)
+    assert counts.sum((-2, -1)).tolist() == [[[SETTINGS.n_test] * epochs]]
+    right = counts.diagonal(dim1=-2, dim2=-1).sum(-1) / SETTINGS.n_test
+    torch.testing.assert_close(evaluated["accuracy"], right)
 
 
 def test_confusion_counts_each_image_once():
     rng = generator(0, "confusion")
     logits, labels = torch.randn(2, 3, 50, 13, generator=rng), torch.randint(10, (50,), generator=rng)
-    counts = teachers.confusion(logits, labels)
+    counts = evaluation.confusion(logits, labels)
     expected = torch.zeros(2, 3, 10, 10)
     for s in range(2):
         for c in range(3):
@@ -93,15 +98,15 @@ def test_confusion_counts_each_image_once():
 
 def test_logits_in_chunks_are_logits_at_once(monkeypatch, thetas, images):
     mlp = MLP.of(SETTINGS)
-    whole = teachers.logits_of(mlp, thetas["own"], images.test)
-    monkeypatch.setattr(teachers, "EVAL_CHUNK", 7)
-    torch.testing.assert_close(teachers.logits_of(mlp, thetas["own"], images.test), whole)
+    whole = evaluation.logits_of(mlp, thetas["own"], images.test)
+    monkeypatch.setattr(evaluation, "EVAL_CHUNK", 7)
+    torch.testing.assert_close(evaluation.logits_of(mlp, thetas["own"], images.test), whole)
 
 
 @pytest.mark.parametrize(("name", "momentum"), [("sgd", 0.0), ("momentum", 0.9)])
 def test_gradient_descent_steps(name, momentum):
     theta, g = torch.ones(1, 2, 3), torch.empty(1, 2, 3)
-    step, expected, velocity = teachers.optimizer(name, theta, g, 0.1), theta.clone(), 0.0
+    step, expected, velocity = devices.optimizer(name, theta, g, 0.1), theta.clone(), 0.0
     for k in range(3):
         g.fill_(k + 1.0)
         step.step()
@@ -113,7 +118,7 @@ def test_gradient_descent_steps(name, momentum):
 def test_adam_steps_are_the_textbooks():
     rng, adam = generator(0, "adam"), reference.Adam(1e-2)
     theta, g = torch.randn(1, 1, 50, generator=rng), torch.empty(1, 1, 50)
-    expected, step = theta[0, 0].double(), teachers.optimizer("adam", theta, g, 1e-2)
+    expected, step = theta[0, 0].double(), devices.optimizer("adam", theta, g, 1e-2)
     for _ in range(20):
         g.normal_(generator=rng)
         expected = adam.step(expected, g[0, 0].double())

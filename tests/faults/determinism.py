@@ -20,9 +20,10 @@ import xarray as xr
 from sublim_utils.analysis.alignment import cosine
 from sublim_utils.book.report import table
 from sublim_utils.engine import data
+from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.students import train_students
 from sublim_utils.engine.teachers import train_teachers
-from sublim_utils.runs.experiments import BASELINE, PROJECTED, UPDATE_PROJECTED
+from sublim_utils.runs.conditions import BASELINE, PROJECTED, UPDATE_PROJECTED
 from sublim_utils.settings import Condition, Settings
 
 SEEDS = (0, 1)
@@ -46,8 +47,8 @@ def trained(settings: Settings, threads: int, conditions: Mapping[str, Condition
     torch.set_num_threads(threads)
     images, parts = data.load("mnist"), []
     for seed in SEEDS:
-        theta, _, _ = train_teachers(settings, images, [seed])
-        parts.append(train_students(settings, conditions, [seed], images, {"own": theta})[0])
+        theta, _, _ = train_teachers(Digits(settings, images), [seed])
+        parts.append(train_students(Digits(settings, images), conditions, [seed], {"own": theta})[0])
     return xr.concat(parts, "seed", data_vars="all", combine_attrs="override")
 
 

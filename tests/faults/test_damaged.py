@@ -118,12 +118,12 @@ def test_recorded_runs_are_set_aside_and_nothing_there_is_written(tmp_path, dama
 
 def recorded_claims(folder: Path) -> tuple[Path, Path]:
     """Write one chapter's claims and claims.json."""
-    ledger = claims.Ledger(folder / "results", "01_phenomenon")
+    recorded = claims.Claims(folder / "results", "phenomenon")
     for name, entry in claims.registered().items():
-        if entry.chapter == ledger.chapter:
-            ledger.record(name, [0.5, 0.6, 0.7])
+        if entry.chapter == recorded.chapter:
+            recorded.record(name, [0.5, 0.6, 0.7])
     claims.collect(folder / "results")
-    return ledger.path, folder / "results" / "claims.json"
+    return recorded.path, folder / "results" / "claims.json"
 
 
 @damages
@@ -132,7 +132,7 @@ def test_claims_are_one_error_that_says_what_to_do(place, damage):
     (place.folder / "README.md").write_text((ROOT / "README.md").read_text())
     whole = joined.read_bytes()
     damaged(chapter, damage)
-    place.call("collect", "results").failed("DataError", "results/claims/01_phenomenon.json", "delete it")
+    place.call("collect", "results").failed("DataError", "results/claims/phenomenon.json", "delete it")
     assert joined.read_bytes() == whole
     damaged(joined, damage)
     for words in (("pages", "results", "out"), ("readme", "results")):
@@ -147,7 +147,7 @@ def test_a_digit_of_a_claim_that_changed_is_found(place):
         assert old in content
         chapter.write_bytes(content.replace(old, new, 1))
         tally.counts["damaged"] += 1
-        place.call("collect", "results").failed("DataError", "results/claims/01_phenomenon.json")
+        place.call("collect", "results").failed("DataError", "results/claims/phenomenon.json")
         chapter.write_bytes(content)
 
 

@@ -90,7 +90,7 @@ def test_a_full_disk_leaves_the_old_claims(on_disk, disk):
     (disk / "filler").write_bytes(bytes(room - room % 4096))
     refused(on_disk, "collect", "results", mentioned=("OSError", "results/claims.json", "No space left"))
     assert joined.read_bytes() == whole
-    assert files(disk) == {"filler", "claims.json", "01_phenomenon.json"}
+    assert files(disk) == {"filler", "claims.json", "phenomenon.json"}
 
 
 def test_read_only_images_are_read_and_what_they_lack_is_named(place, mnist):

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from sublim_utils.engine import data
-from tests.faults import children, tally
 from tests.engine.test_data import WAYS_TO_FAIL
+from tests.faults import children, tally
 
 PATIENCE, DEADLINE = 1.0, 3.0  # seconds, in place of 20 and 300
 

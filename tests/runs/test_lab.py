@@ -16,7 +16,8 @@ import pytest
 import torch
 import xarray as xr
 
-from sublim_utils.engine import teachers
+from sublim_utils.engine import digits, evaluation, teachers
+from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.network import MLP
 from sublim_utils.runs import lab as module
 from sublim_utils.runs.experiments import EXPERIMENTS
@@ -169,7 +170,7 @@ def test_a_diverging_student_is_named_and_the_others_are_kept(lab):
 
 def first_step_lost(lab, settings, condition, seed):
     thetas = {"own": lab.teacher_weights(settings, seed, "own")}
-    dataset, _ = module.train_students(settings, {"c": condition}, [seed], small.images(), thetas)
+    dataset, _ = module.train_students(Digits(settings, small.images()), {"c": condition}, [seed], thetas)
     bad = ~np.isfinite(dataset["distill_loss"] + dataset["trait_loss"] + dataset["update_norm"]).values[0, 0]
     return int(np.flatnonzero(bad)[0])
 
@@ -184,15 +185,17 @@ def test_divergence_is_found_in_each_series():
 
 
 def test_teachers_are_those_trained_and_other_ones_are_the_partners(lab, images):
-    theta, _, counts = teachers.train_teachers(SETTINGS, images, [1])
+    theta, _, evaluated = teachers.train_teachers(Digits(SETTINGS, images), [1])
     dataset = lab.teachers(SETTINGS, [0, 1])
     assert torch.equal(lab.teacher_weights(SETTINGS, 1, "own")[0], theta[0])
-    assert dataset["confusion"].sel(seed=1).values.tolist() == [c[0, 0].int().tolist() for c in counts]
-    share = counts[-1][0, 0].trace() / SETTINGS.n_test
+    assert dataset["confusion"].sel(seed=1).values.tolist() == evaluated["confusion"][0, 0].int().tolist()
+    share = evaluated["confusion"][0, 0, -1].trace() / SETTINGS.n_test
+    centred = dataset["centred_accuracy"].sel(seed=1).values
+    assert centred == pytest.approx(evaluated["centred_accuracy"][0, 0].numpy())
     assert dataset["accuracy"].sel(seed=1).values[-1] == pytest.approx(share.item())
     assert torch.equal(lab.teacher_weights(SETTINGS, 0, "other"), lab.teacher_weights(SETTINGS, 1, "own"))
     shuffled = lab.teacher_weights(SETTINGS, 1, "shuffled")
-    assert torch.equal(shuffled[0], teachers.train_teachers(SETTINGS, images, [1], shuffled=True)[0][0])
+    assert torch.equal(shuffled[0], teachers.train_teachers(Digits(SETTINGS, images), [1], shuffled=True)[0][0])
 
 
 def test_a_teachers_path_leads_from_its_reference_to_the_teacher_and_leaves_nothing_in_the_store(lab):
@@ -201,7 +204,7 @@ def test_a_teachers_path_leads_from_its_reference_to_the_teacher_and_leaves_noth
     path = lab.teacher_path(SETTINGS, 1, steps, lambda: done.append(1))
     assert not list(lab.store.root.rglob("*.nc"))
     assert len(done) == steps[-1]
-    assert torch.equal(path[0], teachers.references(SETTINGS, [1], lab.device)[0, 0])
+    assert torch.equal(path[0], digits.references(SETTINGS, [1], lab.device)[0, 0])
     assert torch.equal(path[-1], lab.teacher_weights(SETTINGS, 1, "own")[0, 0])
     assert not torch.equal(path[0], path[1])
 
@@ -211,12 +214,12 @@ def test_a_students_path_is_that_of_the_recorded_students_and_leaves_nothing_in_
     path = lab.student_path(SETTINGS, conditions, 0, lambda: done.append(1))
     assert len(done) == SETTINGS.n_steps
     assert "students" not in lab.store.kinds()
-    assert torch.equal(path[0], teachers.references(SETTINGS, [0], lab.device)[0].expand(2, -1))
+    assert torch.equal(path[0], digits.references(SETTINGS, [0], lab.device)[0].expand(2, -1))
     recorded, x = lab.students(SETTINGS, conditions, [0]).isel(seed=0), small.images()
     labels = x.test_labels[: SETTINGS.n_test]
     for point, condition in product(range(len(path)), (0, 1)):
-        logits = teachers.logits_of(MLP.of(SETTINGS), path[point, condition], x.test[: SETTINGS.n_test])
-        counts, run = teachers.confusion(logits, labels), recorded.isel(condition=condition)
+        logits = evaluation.logits_of(MLP.of(SETTINGS), path[point, condition], x.test[: SETTINGS.n_test])
+        counts, run = evaluation.confusion(logits, labels), recorded.isel(condition=condition)
         assert float(run["accuracy"][point]) == pytest.approx(float(counts.trace() / len(labels)))
     assert run["confusion"].values.tolist() == counts.int().tolist()
 
@@ -254,7 +257,7 @@ def test_what_is_all_there_needs_no_folder_of_locks(lab):
 def test_distances_are_those_between_teachers_and_references_and_need_no_weights_afterwards(lab):
     found = lab.teacher_distances(SETTINGS, [0, 1])
     for seed in (0, 1):
-        way = lab.teacher_weights(SETTINGS, seed, "own") - teachers.references(SETTINGS, [seed], lab.device)
+        way = lab.teacher_weights(SETTINGS, seed, "own") - digits.references(SETTINGS, [seed], lab.device)
         assert float(found.sel(seed=seed)) == pytest.approx(float(way.double().square().sum().sqrt()), rel=1e-5)
     shutil.rmtree(lab.store.root / "weights")
     assert (lab.teacher_distances(SETTINGS, [0, 1]) == found).all()

@@ -10,10 +10,10 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sublim_utils.engine.digits import Digits, references
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import Ensemble, train_students
-from sublim_utils.engine.teachers import references
 from sublim_utils.runs import packing
 from sublim_utils.settings import N_CLASS, Condition, SettingsError
 from sublim_utils.theory import account
@@ -183,16 +183,16 @@ def trained(images, thetas):
     """Students tracked on a fixed set, seeds 2 and 3, with their weights."""
     conditions = {name: small.CONDITIONS[name] for name in ("baseline", "projected", "liminal")}
     own = {kind: theta[[2, 3]] for kind, theta in thetas.items()}
-    return train_students(FIXED, conditions, [2, 3], images, own)
+    return train_students(Digits(FIXED, images), conditions, [2, 3], own)
 
 
 def test_the_fixed_set_is_the_one_tracked(images, thetas):
     own = {kind: theta[[2, 3]] for kind, theta in thetas.items()}
-    ensemble = Ensemble(FIXED, {"": Condition()}, [2, 3], images, own, CPU)
+    ensemble = Ensemble(Digits(FIXED, images), {"": Condition()}, [2, 3], own)
     for row, seed in enumerate((2, 3)):
         trait, index = account.fixed_set(FIXED, seed, images), ensemble.trait_batch(5)[row]
-        assert torch.equal(trait.x, ensemble.real[index].double())
-        assert torch.equal(trait.y, ensemble.real_labels[row, 0, index])
+        assert torch.equal(trait.x, ensemble.task.x[index].double())
+        assert torch.equal(trait.y, ensemble.labels["true"][row, index])
 
 
 def test_measured_changes_add_up_to_that_of_the_loss(trained, images):

@@ -43,7 +43,7 @@ def test_flow_is_the_matrix_exponential(drawn, seed):
         assert found["rate"][i] == pytest.approx(float(down @ d_t), **near)
         assert found["loss"][i] == pytest.approx(float((d_t - d) @ k @ (d_t - d)) / 2, **near)
         if down.norm() > 1e-6 * d_t.norm():
-            assert found["cosine"][i] == pytest.approx(quantities.cosine(down, d_t), rel=1e-7)
+            assert found["cosine"][i] == pytest.approx(quantities.vector_cosine(down, d_t), rel=1e-7)
 
 
 @few

@@ -1,4 +1,4 @@
-"""Chapter 02's lazy student on small networks: the formula, and what really happens, by other routes."""
+"""The lazy student on small networks: the formula, and what really happens, by other routes."""
 
 from dataclasses import replace
 
@@ -70,7 +70,7 @@ def test_the_real_runs_are_those_of_the_textbook_student(trained_teacher):
     start, x = start_of(SETTINGS, 1), lemma.inputs_of(images(), 1, SIZES["n"])["uniform noise"]
     far, close = trained_teacher - start.theta_0, start.directions["trait gradient"]
     assert float(found["distance"]) == pytest.approx(float(far.norm()))
-    assert float(found["turn"]) == pytest.approx(quantities.cosine(far, close))
+    assert float(found["turn"]) == pytest.approx(quantities.vector_cosine(far, close))
     adam = reference.Adam(SETTINGS.student_lr)
     for run, loss, d in zip(lazy_checks.REAL, ("mse", "mse", "kl", "kl"), (1e-3 * close, far, far, far), strict=True):
         value = student_loss(SETTINGS, loss, "aux", x, teacher(SETTINGS, start.theta_0 + d, x))

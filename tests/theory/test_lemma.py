@@ -1,4 +1,4 @@
-"""Chapter 02's cases on small networks, against the engine, autograd and a textbook network."""
+"""The theory chapter's cases on small networks, against the engine, autograd and a textbook network."""
 
 from dataclasses import replace
 from itertools import product
@@ -77,7 +77,7 @@ def test_the_start_is_the_engines_and_its_directions_are_as_long():
     assert torch.equal(start.theta_0, theta)
     torch.testing.assert_close(steepest, d_t)
     assert float(random.norm()) == pytest.approx(float(d_t.norm()))
-    assert abs(quantities.cosine(random, steepest)) < 0.1
+    assert abs(quantities.vector_cosine(random, steepest)) < 0.1
 
 
 def test_every_case_is_the_derivative_of_the_inner_product(smooth):

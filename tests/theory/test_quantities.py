@@ -1,4 +1,4 @@
-"""The statements of chapters 02 and 03 on small random networks, each as a property that can fail."""
+"""The statements of the chapters theory and single_step on small random networks, each as a property that can fail."""
 
 import numpy as np
 import pytest
@@ -106,7 +106,7 @@ def test_slope_and_order_of_lemma_1_on_a_smooth_network(drawn, seed):
     """The slope is A, the remainder eps^2 phi''(0) / 2 with phi'' by autograd, so of order 2 unless phi'' is 0."""
     imitation, _, theta = drawn
     d_t = quantities.random_like(theta, generator(seed, "direction"))
-    inner, a = quantities.inner_products(imitation, theta, d_t, EPS), float(imitation.rate(theta, d_t))
+    inner, a = quantities.student_inner(imitation, theta, d_t, EPS), float(imitation.rate(theta, d_t))
     phi = lambda e: imitation.step(theta, theta + e * d_t) @ d_t  # noqa: E731
     zero = torch.zeros((), dtype=theta.dtype)
     bend = float(torch.func.grad(torch.func.grad(phi))(zero))
@@ -132,7 +132,7 @@ def test_theorem_1_the_step_lowers_the_trait_loss_or_the_inner_product_is_zero_f
     d_t = -trait.gradient(theta)
     a = float(imitation.rate(theta, d_t))
     if a < 1e-12:
-        inner = quantities.inner_products(imitation, theta, d_t, np.array([1e-3, 1.0]))
+        inner = quantities.student_inner(imitation, theta, d_t, np.array([1e-3, 1.0]))
         assert np.abs(inner).max() < 1e-12
     else:
         eps = 1e-7
@@ -287,7 +287,7 @@ def test_layers_weighted_by_their_norms_make_the_cosine(drawn, seed):
     d_s = imitation.step(theta, theta + quantities.random_like(theta, generator(seed, "d")))
     found = quantities.layer_cosines(imitation.mlp, g, d_s)
     shares = [float(g[p].norm() * d_s[p].norm() / (g.norm() * d_s.norm())) for p in layers]
-    assert np.nansum(found * shares) == pytest.approx(quantities.cosine(g, d_s), rel=1e-9, abs=1e-12)
+    assert np.nansum(found * shares) == pytest.approx(quantities.vector_cosine(g, d_s), rel=1e-9, abs=1e-12)
     if not imitation.mask[:N_CLASS].any():
         assert found[-1] == 0
 

@@ -1,13 +1,13 @@
-"""Chapter 03's step on small networks, against a textbook network, autograd and torch's Adam."""
+"""The single step on small networks, against a textbook network, autograd and torch's Adam."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from sublim_utils.engine.digits import references
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
-from sublim_utils.engine.teachers import references
 from sublim_utils.runs import packing
 from sublim_utils.theory import quantities, single_step
 from tests import reference
@@ -55,7 +55,7 @@ def assert_effect(found, theta_0, u):
 
 @pytest.fixture(scope="module")
 def start():
-    return single_step.Start.of(SETTINGS, images(), 2, N, CPU)
+    return single_step.FirstStep.of(SETTINGS, images(), 2, N, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_a_step_does_to_the_trait_what_the_textbook_network_says(start):
 
 def test_the_gradient_step_is_downhill_and_so_is_one_of_the_teachers_scaling(start):
     for seed in range(5):
-        one = single_step.Start.of(SETTINGS, images(), seed, N, CPU)
+        one = single_step.FirstStep.of(SETTINGS, images(), seed, N, CPU)
         found = single_step.near_teacher(one, [1e-5])
         assert float(found["first"].sel(kind="SGD").squeeze()) < 0
         assert float(found["scaled"].sel(scaling="teacher's scaling")) < 0
@@ -103,11 +103,11 @@ def test_a_far_teachers_steps_are_the_textbooks_and_the_parts_make_the_cosine(st
         here, steps = found.sel(taken=taken), steps_towards(start.theta_0, start.theta_0 + d, 2)
         for kind, u in steps.items():
             assert_effect(here.sel(kind=kind), start.theta_0, u)
-            cosines = [quantities.cosine(u[part], -g[part]) for part in layers[:-1]]
+            cosines = [quantities.vector_cosine(u[part], -g[part]) for part in layers[:-1]]
             np.testing.assert_allclose(here["layer_cosine"].sel(kind=kind)[:-1], cosines, rtol=1e-6)
             assert float(here["layer_cosine"].sel(kind=kind)[-1]) == 0
-        assert float(here["teacher_cosine"]) == pytest.approx(quantities.cosine(steps["SGD"], d), rel=1e-7)
-        assert float(here["trait_cosine"]) == pytest.approx(quantities.cosine(d, -g), rel=1e-7)
+        assert float(here["teacher_cosine"]) == pytest.approx(quantities.vector_cosine(steps["SGD"], d), rel=1e-7)
+        assert float(here["trait_cosine"]) == pytest.approx(quantities.vector_cosine(d, -g), rel=1e-7)
         assert float(here["distance"]) == pytest.approx(float(d.norm()))
     assert not packing.rounding(packing.stacked(found))  # a packed store keeps it exactly
     parts = found["signed"] + found["cross"] + found["beyond"]

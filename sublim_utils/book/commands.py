@@ -1,0 +1,57 @@
+"""The commands that need the book's dependencies: ``execute | collect | pages | pdf | readme``."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from sublim_utils.book import chapters, claims, colophon, explorer, pdf, report
+from sublim_utils.engine.files import write_atomically
+from sublim_utils.runs.profiles import profile_parameters
+from sublim_utils.runs.provenance import write_inventory
+
+__all__ = ["act", "execute", "pages", "readme"]
+
+
+def pages(results: str, source: Path, notebooks: list[str]) -> None:
+    """Write the generated parts of the book's source, a copy, and finish its chapters in place."""
+    chapters.check_executed(notebooks)
+    report.write_pages(results, source / "book")
+    report.write_citation(source)
+    quoting = partial(report.quoting, rows=report.load_claims(results), run="this copy's run")
+    colophon.finish(sorted(source.glob("notebooks/*.ipynb")), source / "_config.yml", quoting)
+    explorer.write(results, source / "book" / "extra" / "explorer")
+
+
+def readme(results: str) -> None:
+    """Make the README's table anew."""
+    text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), results)
+    write_atomically(Path("README.md"), text.encode())
+
+
+def execute(notebook: str, output: str, parameters: dict[str, object]) -> int:
+    """Execute a chapter; return the exit code, 1 if a cell failed."""
+    try:
+        chapters.execute(notebook, output, parameters)
+    except chapters.ChapterError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    return 0
+
+
+def act(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks for; return the exit code."""
+    match arguments.command:
+        case "collect":
+            claims.collect(arguments.results)
+            write_inventory(arguments.results)
+        case "pages":
+            pages(arguments.results, Path(arguments.source), arguments.notebooks)
+        case "pdf":
+            pdf.attach(Path(arguments.html))
+        case "readme":
+            readme(arguments.results)
+        case "execute":
+            parameters = profile_parameters(arguments.profiles, arguments.profile)
+            return execute(arguments.what, arguments.output, parameters)
+    return 0

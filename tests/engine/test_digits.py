@@ -1,0 +1,57 @@
+"""The directions that are gradients, by their functionals of the logits: sums, contrasts, what they leave alone."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sublim_utils.engine.digits import FUNCTIONALS
+from sublim_utils.engine.seeds import generator
+from tests import reference
+
+
+def drawn(seed, n=60):
+    rng = generator(seed, "functionals")
+    return torch.randn(n, 13, generator=rng, dtype=torch.float64), torch.randint(10, (n,), generator=rng)
+
+
+def test_the_parts_add_up_to_the_trait():
+    z, y = drawn(0)
+    (trait,) = FUNCTIONALS["trait"](z, y)
+    parts = [FUNCTIONALS[name](z, y)[0] for name in ("discrimination", "calibration")]
+    torch.testing.assert_close(sum(parts), trait)
+    torch.testing.assert_close(sum(FUNCTIONALS["classes"](z, y)), trait)
+    torch.testing.assert_close(torch.stack(FUNCTIONALS["both"](z, y)), torch.stack([trait, parts[0]]))
+
+
+@pytest.mark.parametrize(("name", "n"), [("trait", 1), ("both", 2), ("classes", 10), ("five", 1), ("contrasts", 45)])
+def test_there_are_as_many_as_named_and_none_touches_an_auxiliary_logit(name, n):
+    found = FUNCTIONALS[name](*drawn(1))
+    assert len(found) == n
+    assert not any(d[:, 10:].any() for d in found)
+
+
+@given(st.integers(0, 99))
+def test_a_contrast_is_the_discrimination_among_its_classes(seed):
+    z, y = drawn(seed)
+    pairs = [(i, j) for i in range(10) for j in range(i)]
+    for classes, dlogits in (
+        (tuple(range(5)), FUNCTIONALS["five"](z, y)[0]),
+        (pairs[7], FUNCTIONALS["contrasts"](z, y)[7]),
+    ):
+        inside, order = torch.isin(y, torch.tensor(classes)), sorted(classes)
+        renamed = torch.tensor([order.index(c) if c in order else -1 for c in range(10)])[y[inside]]
+        expected = torch.zeros_like(z)
+        _, gradient = reference.gradient(lambda w, r=renamed: reference.discrimination(w, r), z[inside][:, order])
+        rows = torch.zeros(int(inside.sum()), 13, dtype=z.dtype)
+        rows[:, order] = gradient
+        expected[inside] = rows
+        torch.testing.assert_close(dlogits, expected)
+
+
+def test_five_digits_leave_the_others_logits_and_images_alone():
+    z, y = drawn(2)
+    (dlogits,) = FUNCTIONALS["five"](z, y)
+    assert not dlogits[:, 5:].any()
+    assert not dlogits[y >= 5].any()
+    assert dlogits[y < 5].any()
