@@ -13,6 +13,8 @@ from sublim_utils.engine.modules import Module
 from sublim_utils.engine.network import MLP, Network
 from sublim_utils.settings import N_CLASS, Settings
 
+__all__ = ["CNN", "MODULES", "ViT", "network_of"]
+
 SIDE = 28  # pixels
 
 
@@ -42,7 +44,8 @@ class CNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (batch, n_logits) of images (batch, 784)."""
         x = F.relu(self.conv1(x.view(-1, 1, SIDE, SIDE)))
-        return self.head(F.relu(self.conv2(x)).flatten(1))
+        logits: Tensor = self.head(F.relu(self.conv2(x)).flatten(1))
+        return logits
 
 
 class Attention(nn.Module):
@@ -61,7 +64,8 @@ class Attention(nn.Module):
         """Return what each token reads from all, (batch, token, width)."""
         q, k, v = self.read(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
         share = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1)
-        return self.write((share @ v).transpose(1, 2).flatten(2))
+        read: Tensor = self.write((share @ v).transpose(1, 2).flatten(2))
+        return read
 
 
 def normed(x: Tensor) -> Tensor:
@@ -70,7 +74,7 @@ def normed(x: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """x + attention(norm x), then x + dense(ReLU(dense(norm x)))."""
+    """x + attention(normed x), then x + dense(ReLU(dense(normed x)))."""
 
     def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
@@ -80,7 +84,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens (batch, token, width) after the block."""
         x = x + self.attention(normed(x))
-        return x + self.down(F.relu(self.up(normed(x))))
+        dense: Tensor = self.down(F.relu(self.up(normed(x))))
+        return x + dense
 
 
 class ViT(nn.Module):
@@ -104,7 +109,8 @@ class ViT(nn.Module):
         rows = SIDE // self.patch
         patches = x.view(-1, rows, self.patch, rows, self.patch).transpose(2, 3).flatten(3).flatten(1, 2)
         x = self.blocks(self.embedding(patches) + self.position.weight)
-        return self.head(normed(x).flatten(1))
+        logits: Tensor = self.head(normed(x).flatten(1))
+        return logits
 
 
 MODULES = {"cnn": CNN, "vit": ViT}
