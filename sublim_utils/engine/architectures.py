@@ -13,6 +13,8 @@ from sublim_utils.engine.modules import Module
 from sublim_utils.engine.network import MLP, Network
 from sublim_utils.settings import N_CLASS, Settings
 
+__all__ = ["CNN", "MODULES", "ViT", "network_of"]
+
 SIDE = 28  # pixels
 
 
@@ -26,22 +28,24 @@ def drawn(module: nn.Module) -> None:
 
 
 class CNN(nn.Module):
-    """Two convolutions of stride 2 (28 -> 14 -> 7 pixels), a dense layer, and the logits; ReLU between them."""
+    """Two 5 x 5 convolutions of stride 2 (28 -> 14 -> 7 pixels) with ReLU, and the logits, which read all of the last.
 
-    def __init__(self, n_logits: int, channels: tuple[int, int] = (8, 16), width: int = 64, kernel: int = 5) -> None:
+    A pass takes 3 times as long as the MLP's (batch 1024, one thread).
+    """
+
+    def __init__(self, n_logits: int, channels: tuple[int, int] = (8, 16), kernel: int = 5) -> None:
         super().__init__()
         first, second = channels
         self.conv1 = nn.Conv2d(1, first, kernel, stride=2, padding=kernel // 2)
         self.conv2 = nn.Conv2d(first, second, kernel, stride=2, padding=kernel // 2)
-        self.dense = nn.Linear(second * (SIDE // 4) ** 2, width)
-        self.head = nn.Linear(width, n_logits)
+        self.head = nn.Linear(second * (SIDE // 4) ** 2, n_logits)
         self.apply(drawn)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (batch, n_logits) of images (batch, 784)."""
         x = F.relu(self.conv1(x.view(-1, 1, SIDE, SIDE)))
-        x = F.relu(self.conv2(x))
-        return self.head(F.relu(self.dense(x.flatten(1))))
+        logits: Tensor = self.head(F.relu(self.conv2(x)).flatten(1))
+        return logits
 
 
 class Attention(nn.Module):
@@ -60,7 +64,8 @@ class Attention(nn.Module):
         """Return what each token reads from all, (batch, token, width)."""
         q, k, v = self.read(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
         share = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1)
-        return self.write((share @ v).transpose(1, 2).flatten(2))
+        read: Tensor = self.write((share @ v).transpose(1, 2).flatten(2))
+        return read
 
 
 def normed(x: Tensor) -> Tensor:
@@ -69,7 +74,7 @@ def normed(x: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """x + attention(norm x), then x + dense(ReLU(dense(norm x)))."""
+    """x + attention(normed x), then x + dense(ReLU(dense(normed x)))."""
 
     def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
@@ -79,7 +84,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens (batch, token, width) after the block."""
         x = x + self.attention(normed(x))
-        return x + self.down(F.relu(self.up(normed(x))))
+        dense: Tensor = self.down(F.relu(self.up(normed(x))))
+        return x + dense
 
 
 class ViT(nn.Module):
@@ -103,7 +109,8 @@ class ViT(nn.Module):
         rows = SIDE // self.patch
         patches = x.view(-1, rows, self.patch, rows, self.patch).transpose(2, 3).flatten(3).flatten(1, 2)
         x = self.blocks(self.embedding(patches) + self.position.weight)
-        return self.head(normed(x).flatten(1))
+        logits: Tensor = self.head(normed(x).flatten(1))
+        return logits
 
 
 MODULES = {"cnn": CNN, "vit": ViT}

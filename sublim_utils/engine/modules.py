@@ -18,6 +18,8 @@ from torch.func import functional_call
 from sublim_utils.engine.network import Workspace
 from sublim_utils.settings import require
 
+__all__ = ["Module", "check_layers", "check_parameters"]
+
 At = tuple[int, ...]
 """Which model: its index along theta's leading axes."""
 
@@ -132,8 +134,8 @@ class Graphs:
     @cached_property
     def features(self) -> Tensor | None:
         """What the module's head reads; None without one."""
-        values = [p.features for p in self.passes.values()]
-        return None if values[0] is None else self.stacked(values)
+        values = [p.features for p in self.passes.values() if p.features is not None]
+        return self.stacked(values) if values else None
 
     def select(self, condition: int) -> "Graphs":
         """Return the tape of one condition."""
@@ -188,9 +190,9 @@ class Module:
             self.parts[part] = slice(start, self.n_parameters)
         self.read: list[Tensor] = []  # what the head read last
         if head is not None:
-            layer = dict(self.module.named_modules()).get(head)
-            require("head", head, isinstance(layer, nn.Linear), "the name of a linear layer")
-            layer.register_forward_pre_hook(lambda _, inputs: self.read.append(inputs[0]))
+            layers = {name: own for name, own in self.module.named_modules() if isinstance(own, nn.Linear)}
+            require("head", head, head in layers, f"the name of a linear layer, one of {list(layers)}")
+            layers[head].register_forward_pre_hook(lambda _, inputs: self.read.append(inputs[0]))
 
     def __repr__(self) -> str:
         """Name the module's class."""
@@ -217,7 +219,8 @@ class Module:
             for name, b in self.module.named_buffers()
         }
         self.read.clear()
-        return functional_call(self.module, {**buffers, **parameters}, (x,))
+        output: Tensor = functional_call(self.module, {**buffers, **parameters}, (x,))
+        return output
 
     @contextmanager
     def steady(self, device: torch.device) -> Iterator[None]:

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from sublim_utils.settings import Settings, require
 
+__all__ = ["ACTIVATIONS", "MLP", "PURE", "Network", "Outputs", "Tape", "Workspace"]
+
 aten = torch.ops.aten
 ACTIVATIONS = {
     "relu": (Tensor.relu_, lambda d, h: aten.threshold_backward.grad_input(d, h, 0, grad_input=d)),

@@ -15,7 +15,7 @@ from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.settings import Condition, Settings, SettingsError
 from tests import small
 
-SMALL = {name: replace(small.SETTINGS, network=name, hidden=Settings.hidden) for name in MODULES}
+SMALL = {n: replace(small.SETTINGS, network=n, hidden=Settings.hidden, student_lr=3e-4) for n in MODULES}
 
 
 def test_the_default_is_the_papers_mlp():
@@ -58,28 +58,27 @@ def test_every_pixel_and_every_parameter_counts(name):
         assert own.abs().max() > 0, parameter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_teacher_and_students_are_trained_and_recorded_part_by_part(name, images, monkeypatch):
     monkeypatch.setattr(inputs, "N_HELDOUT", 32)
     conditions = {
         "baseline": Condition(),
-        "projected": Condition(projection=1.0, side="two", target="update"),
         "by part": Condition(projection=1.0, side="two", target="update", scope="layer"),
         "liminal": Condition(liminal=2.0, schedule="constant"),
     }
-    own, _, _ = train_teachers(Digits(SMALL[name], images), [0, 1])
-    runs, theta = train_students(Digits(SMALL[name], images), conditions, [0, 1], {"own": own})
+    task = Digits(SMALL[name], images)
+    own, _, _ = train_teachers(task, [0, 1])
+    runs, theta = train_students(task, conditions, [0, 1], {"own": own})
     assert runs.sizes["layer"] == len(network_of(SMALL[name]).parts)
     assert theta.isfinite().all()
     drive, scale = runs["drive"], (runs["trait_norm"] * runs["update_norm"]).max()
-    assert abs(drive.sel(condition="projected").sum("layer")).max() < 1e-5 * scale
     assert abs(drive.sel(condition="by part")).max() < 1e-5 * scale
     assert abs(drive.sel(condition="baseline")).max() > 1e-3 * scale
-    loss = runs["distill_loss"].sel(condition="baseline").mean("seed")
-    assert loss[-1] < loss[0]
-    alone, other = train_students(Digits(SMALL[name], images), conditions, [1], {"own": own[1:]})
-    assert torch.equal(other[0], theta[1])
-    assert alone["inner"].sel(seed=1).equals(runs["inner"].sel(seed=1))
+    loss = runs["heldout_loss"].sel(condition="baseline").mean("seed")
+    assert loss[-1] < 0.9 * loss[0]
+    _, alone = train_students(task, {"baseline": Condition()}, [1], {"own": own[1:]})
+    assert torch.equal(alone[0, 0], theta[1, 0])
 
 
 def test_what_only_the_mlp_has_is_refused_for_others():

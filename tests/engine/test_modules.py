@@ -47,13 +47,13 @@ class Attending(nn.Module):
         self.again.weight = self.write = nn.Parameter(torch.randn(8, 8) / 3)
         self.norm = nn.LayerNorm(8)
         self.head = nn.Linear(8, 3)
-        self.register_buffer("scale", torch.tensor(0.7))
+        self.register_buffer("mixing", 0.7 * torch.eye(8).roll(1, 0))
 
     def forward(self, x):
         x = x.unflatten(-1, (5, 8)) + self.position
         q, k, v = self.read(self.norm(x)).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
         x = x + F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2) @ self.write
-        return self.head((self.again(x) * self.scale).mean(1))
+        return self.head((self.again(x) @ self.mixing).mean(1))
 
 
 ATTENDING = Module(Attending, head="head")
@@ -249,12 +249,12 @@ def test_initial_follows_the_modules_own_initialisation():
 
 def test_buffers_stay_fixed_and_follow_thetas_type():
     theta, x, _ = problem()
-    scale = ATTENDING.module.scale.clone()
+    mixing = ATTENDING.module.mixing.clone()
     assert ATTENDING.forward(theta, x).logits.dtype == torch.float64
-    assert torch.equal(ATTENDING.module.scale, scale)
+    assert torch.equal(ATTENDING.module.mixing, mixing)
     parameters = ATTENDING.unflatten(theta[0, 0])
     as_it_is = ATTENDING.call(parameters, x[0, 0])
-    half = torch.func.functional_call(ATTENDING.module, {**parameters, "scale": scale.double() / 2}, (x[0, 0],))
+    half = torch.func.functional_call(ATTENDING.module, {**parameters, "mixing": mixing.double() / 2}, (x[0, 0],))
     assert not torch.allclose(as_it_is, half)
 
 
