@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-__all__ = ["FLAGS", "PROGRAMS", "NoBrowserError", "running", "serving"]
+__all__ = ["FLAGS", "PROGRAMS", "START", "NoBrowserError", "running", "serving"]
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

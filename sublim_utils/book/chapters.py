@@ -19,7 +19,7 @@ from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.settings import SettingsError
 
-__all__ = ["ChapterError", "check_executed", "check_parameters", "execute", "sealed"]
+__all__ = ["ChapterError", "check_executed", "check_figures", "check_parameters", "execute", "sealed"]
 
 
 class ChapterError(RuntimeError):

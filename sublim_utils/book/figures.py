@@ -28,6 +28,7 @@ __all__ = [
     "MARKS",
     "PALETTE",
     "SLANTED",
+    "STYLE",
     "area",
     "chance_line",
     "colour",

@@ -15,6 +15,8 @@ from jupyter_client.kernelspec import KernelSpec
 
 from sublim_utils.engine.data import data_dir
 
+__all__ = ["FOREIGN", "LAUNCH", "ChapterKernelManager", "KernelManager", "environment"]
+
 # A kernel reads its options, start-up files and history in IPYTHONDIR; and more options in folders of the whole system.
 LAUNCH = """\
 from ipykernel.kernelapp import IPKernelApp

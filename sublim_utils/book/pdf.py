@@ -10,7 +10,7 @@ from pathlib import Path
 from sublim_utils.book import browser
 from sublim_utils.engine.files import unfinished, write_atomically
 
-__all__ = ["FOOTER", "INTRO", "JOIN", "NAME", "PLACE", "attach", "link"]
+__all__ = ["FOOTER", "INTRO", "JOIN", "NAME", "PATIENCE", "PLACE", "attach", "link", "main", "print_to"]
 
 NAME, INTRO = "subliminal-learning.pdf", "book/intro.html"
 PLACE = '<p class="pdf" hidden></p>'

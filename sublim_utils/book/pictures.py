@@ -14,7 +14,7 @@ from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Condition, Settings
 
-__all__ = ["SIDE", "UNITS", "VERSION", "first_layer", "over_training"]
+__all__ = ["SIDE", "UNITS", "VERSION", "first_layer", "looked_at", "over_training"]
 
 VERSION = 2
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""

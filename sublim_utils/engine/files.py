@@ -10,6 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+__all__ = ["BOOK", "locked", "naming", "not_in_future", "root", "unfinished", "write_atomically"]
+
 BOOK = "profiles.toml"
 """The file by which the book's folder is known."""
 

@@ -22,7 +22,7 @@ from sublim_utils.engine.recorder import STEPWISE, Recorder, booked, observed
 from sublim_utils.engine.vectors import by_part, project
 from sublim_utils.settings import require
 
-__all__ = ["Tracked", "Tracker"]
+__all__ = ["WITHOUT_TEACHER", "Tracked", "Tracker"]
 
 Tracked = nn.Module | Optimizer | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 """Whose parameters are followed: a module's, an optimiser's in all its groups, or those given, named or not."""

@@ -12,6 +12,8 @@ import numpy as np
 
 from sublim_utils.settings import Condition, Options, Settings, require
 
+__all__ = ["DEFAULTS", "DIGITS", "ENGINE", "address", "check_recorded", "decimals", "described", "student_address"]
+
 ENGINE = 3
 """Version of the arithmetic; raise it when a change alters what a run computes."""
 

@@ -11,6 +11,10 @@ __all__ = [
     "CONTROLS",
     "CROSS",
     "CUTS",
+    "HIDDEN_TRAIT",
+    "HIDDEN_TRAIT_CONTROLS",
+    "HIDDEN_TRAIT_SPANS",
+    "OFF_DISC",
     "PROJECTED",
     "STRENGTHS",
     "UPDATE_PROJECTED",
@@ -19,6 +23,7 @@ __all__ = [
     "Target",
     "causal_grid",
     "doses",
+    "hidden_trait_grid",
     "timings",
     "where",
 ]

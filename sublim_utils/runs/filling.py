@@ -14,6 +14,8 @@ from sublim_utils.engine.files import locked
 from sublim_utils.runs.provenance import provenance
 from sublim_utils.runs.store import Store
 
+__all__ = ["ASKED", "Advance", "DivergenceError", "Make", "MissingRunsError", "Place", "computed", "fill", "refuse"]
+
 Advance = Callable[[int], object]
 """Called with the number of steps done, for a progress bar."""
 

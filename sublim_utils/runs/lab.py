@@ -28,6 +28,8 @@ from sublim_utils.runs.store import Store
 from sublim_utils.runs.stored import Function
 from sublim_utils.settings import STUDENT_ONLY, Condition, Settings, check_seeds, require
 
+__all__ = ["Lab", "by_epoch", "diverged"]
+
 
 def diverged(dataset: xr.Dataset) -> str | None:
     """Return where the one student in `dataset` left the finite numbers, None if it did not."""

@@ -10,6 +10,8 @@ from sublim_utils.runs.experiments import EXPERIMENTS, run_at
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.store import Store
 
+__all__ = ["Lack", "about", "lacking", "recorded_seconds", "report"]
+
 
 @dataclass(frozen=True)
 class Lack:

@@ -8,7 +8,7 @@ from typing import Self
 from sublim_utils.engine.files import root
 from sublim_utils.settings import N_SEEDS, Options, Settings, SettingsError, require
 
-__all__ = ["FRESH", "RECORDED", "Profile", "profile_parameters"]
+__all__ = ["FRESH", "RECORDED", "Profile", "profile_parameters", "results_folder"]
 
 RECORDED = "paper"
 """The profile, and the folder of results, whose runs are committed: that of the paper's scale."""

@@ -15,6 +15,8 @@ from sublim_utils.runs.addresses import ENGINE
 from sublim_utils.runs.packing import joined_attributes
 from sublim_utils.runs.store import Store
 
+__all__ = ["commit", "inventory", "provenance", "write_inventory"]
+
 
 @lru_cache
 def commit() -> str:

@@ -19,6 +19,8 @@ from sublim_utils.engine.files import naming, unfinished
 from sublim_utils.runs import packing
 from sublim_utils.runs.addresses import check_recorded
 
+__all__ = ["DamagedFileWarning", "Store"]
+
 _NAME = re.compile(r"seeds-(\d{4,})-(\d{4,})\.([0-9a-f]{12})\.nc")
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+__all__ = ["Function", "Stored", "stored"]
+
 Function = Callable[..., object]
 
 
