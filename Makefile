@@ -1,50 +1,63 @@
 # Two commands: `make book` does the whole replication, `make test` checks everything.
-PYTHON ?= python3
+# PYTHON=: the Python to set up with, python3 unless named
 PROFILE ?= laptop
+TRAIN ?= no
 BIN := .venv/bin
+PY := $(BIN)/python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: book paper test test-slurm test-faults bench setup pdf lock clean
+# What is set for other Pythons, workflows and figures is none of the book's; see also sublim_utils/book/kernel.py.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONWARNINGS PYTHONOPTIMIZE PYTHONINSPECT SNAKEMAKE_PROFILE MPLBACKEND
+export PYTHONNOUSERSITE := 1
+export PYTHONUTF8 := 1
+export MATPLOTLIBRC := $(CURDIR)/sublim_utils/book/book.mplstyle
+
+# Caches need a home that can be written to, and some libraries the user's name.
+ifneq ($(shell test -n "$$HOME" && test "$$HOME" != / && test -d "$$HOME" && test -w "$$HOME" && echo fit),fit)
+export HOME := $(CURDIR)/.home
+endif
+ifeq ($(LOGNAME)$(USER),)
+export LOGNAME := nobody
+endif
+
+.PHONY: book paper test test-slurm test-faults test-environment bench setup pdf lock clean
 .DEFAULT_GOAL := book
 
 # A killed run leaves snakemake's lock and half-written outputs behind; both would stop the next one.
 # Whether a run is there is the store's to say, so a chapter's inputs change; only what is newer makes it run again.
-SNAKEMAKE := snakemake --cores all --quiet rules host --nolock --rerun-incomplete --rerun-triggers mtime --config
+SNAKEMAKE := $(PY) -m snakemake --cores all --quiet rules host --nolock --rerun-incomplete --rerun-triggers mtime --config
 
 book: setup
 	$(SNAKEMAKE) profile=$(PROFILE)
 
-paper: setup # from the recorded runs, without training, into _build/paper/_build/html
-	$(SNAKEMAKE) profile=paper
+paper: setup # from the recorded runs, into _build/paper/_build/html; TRAIN=yes trains what is missing
+	$(SNAKEMAKE) profile=paper train=$(TRAIN)
 
 test: setup
-	ruff check .
-	ruff format --check .
-	pytest --ignore tests/browser
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest --ignore tests/browser
 	$(SNAKEMAKE) profile=smoke
-	pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
-	SUBLIM_BOOK=_build/smoke/_build/html pytest tests/browser
+	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
+	SUBLIM_BOOK=_build/smoke/_build/html $(PY) -m pytest tests/browser
 
 test-slurm: setup # as root, with Debian's slurm-wlm and munge; skipped elsewhere
-	pytest -rs tests/slurm
+	$(PY) -m pytest -rs tests/slurm
 
 bench: setup # minutes, on a machine that does nothing else; writes bench/results.json and its page
-	python -m bench
+	$(PY) -m bench
 
 test-faults: setup # kills, full disks, damaged files, lying mirrors; parts of it as root
-	pytest -rs tests/faults
+	$(PY) -m pytest -rs tests/faults
 
-setup: .venv/installed
+test-environment: setup # the user's settings, homes, dates and browsers must not change the book
+	$(PY) -m pytest -rs tests/environment
 
-.venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name it with PYTHON=")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
-	touch $@
+setup: # does nothing where .venv is this folder's, whole, and as the lock says
+	@sh setup.sh "$(PYTHON)"
 
 pdf: setup # of the built book, again: `make book` makes it where a browser is installed
-	python -m sublim_utils pdf _build/html
+	$(PY) -m sublim_utils pdf _build/html
 
 lock: # after a change of dependencies; needs uv
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -1,22 +1,30 @@
 # The whole pipeline: runs -> chapters (papermill) -> claims -> book.
 # One job trains one experiment for one range of seeds; the run store makes a repeated job free.
 import os
-import tomllib
+import sys
 from pathlib import Path
 
 import yaml
+from snakemake.exceptions import WorkflowError
 
+from sublim_utils.engine.files import not_in_future
 from sublim_utils.runs.experiments import EXPERIMENTS, chapter_of, of_chapter, run_at
-from sublim_utils.runs.profiles import Profile
+from sublim_utils.runs.filling import ASKED
+from sublim_utils.runs.missing import lacking, report
+from sublim_utils.runs.profiles import RECORDED, Profile, profile_parameters
 from sublim_utils.runs.store import Store
+from sublim_utils.settings import SettingsError
 
 PROFILE = config.get("profile", "laptop")
-PARAMETERS = tomllib.loads(Path("profiles.toml").read_text())[PROFILE]
-SIZE = Profile.of_parameters(**PARAMETERS)
+try:
+    SIZE = Profile.of_parameters(**profile_parameters("profiles.toml", PROFILE))
+except SettingsError as error:
+    raise WorkflowError(str(error))
 RESULTS, BUILD = f"results/{PROFILE}", f"_build/{PROFILE}"
 OUTPUT = "." if PROFILE == "laptop" else BUILD  # jupyter-book appends _build/html
 STORE = Store(Path(RESULTS))
 INDEX = str(Path(OUTPUT, "_build", "html", "index.html"))
+TRAIN = "yes" if config.get("train", "no") in ("yes", True) else "no"  # into the recorded store only if asked
 SEEDS_PER_JOB = int(config.get("seeds_per_job", 10))
 
 TOC = yaml.safe_load(Path("_toc.yml").read_text())
@@ -27,17 +35,26 @@ PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
 BESIDE = ["_config.yml", "_toc.yml", "CITATION.cff", "environment.yml", "requirements.lock", "profiles.toml"]
 PACKAGE = sorted(str(p) for p in Path("sublim_utils").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
+BUILT = [*Path(BUILD).glob("notebooks/*.ipynb"), *Path(RESULTS).glob("claims.json")]
+try:
+    for late in not_in_future(map(Path, [*BESIDE, *PAGES, *PACKAGE, *(f"{f}.ipynb" for f in FILES if "notebooks/" in f), *BUILT])):
+        sys.stderr.write(f"{late} was dated in the future; it has the present's date now\n")
+except OSError as error:
+    raise WorkflowError(f"a file is dated in the future, which hides whether it has changed: {error}")
+
 
 def manifests(name):
     """The manifests of an experiment's jobs, one for each range of seeds of which the store lacks a run."""
-    n, held = SIZE.tiers[EXPERIMENTS[name].tier], EXPERIMENTS[name].held(STORE, SIZE)
-    ranges = [range(s, min(s + SEEDS_PER_JOB, n)) for s in range(0, n, SEEDS_PER_JOB)]
+    seeds, held = SIZE.seeds(EXPERIMENTS[name].tier), EXPERIMENTS[name].held(STORE, SIZE)
+    ranges = [seeds[i : i + SEEDS_PER_JOB] for i in range(0, len(seeds), SEEDS_PER_JOB)]
     return [f"{RESULTS}/manifests/{name}/{r.start}-{r.stop}.json" for r in ranges if set(r) - held]
 
 
 localrules: claims, html  # short: never a cluster's jobs
 
 
+if PROFILE == RECORDED and TRAIN == "no" and (LACKS := lacking(SIZE, STORE.root)):
+    raise WorkflowError(report(LACKS, STORE.root))
 MISSING = {name: manifests(name) for name in run_at(SIZE)}
 
 
@@ -71,7 +88,7 @@ rule chapter:
     output: BUILD + "/notebooks/{chapter}.ipynb"
     threads: half
     resources: mem_mb=4000, runtime=240
-    shell: "python -m sublim_utils execute {input[0]} {output} --profile " + PROFILE
+    shell: f"{ASKED}={TRAIN} python -m sublim_utils execute {{input[0]}} {{output}} --profile {PROFILE}"
 
 
 rule claims:
@@ -90,6 +107,6 @@ rule html:
         f"rm -rf {{params.source}} {Path(INDEX).parent} && mkdir -p {{params.source}}/notebooks"
         " && cp -r {BESIDE} book {params.source}"
         " && cp {input.notebooks} {params.source}/notebooks"
-        f" && python -m sublim_utils pages {RESULTS} {{params.source}} {{input.notebooks}}"
+        f" && {ASKED}={TRAIN} python -m sublim_utils pages {RESULTS} {{params.source}} {{input.notebooks}}"
         f" && jupyter-book build {{params.source}} --path-output {OUTPUT} -q -n -W --keep-going --all"
         f" && python -m sublim_utils pdf {Path(INDEX).parent}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from sublim_utils.engine import data
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.experiments import EXPERIMENTS
-from sublim_utils.runs.filling import DivergenceError
+from sublim_utils.runs.filling import DivergenceError, MissingRunsError
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile, profile_parameters
 from sublim_utils.runs.store import Store
@@ -83,7 +83,7 @@ def fetch(tasks: list[str]) -> None:
 def run(what: str, output: Path, parameters: dict[str, object], seeds: str | None) -> None:
     """Train what an experiment lacks and write the manifest of its runs."""
     require("experiment", what, what in EXPERIMENTS, f"one of {sorted(EXPERIMENTS)}")
-    lab = Lab(Profile.of_parameters(**parameters), str(parameters.get("device", "auto")))
+    lab = Lab(Profile.of_parameters(**parameters), str(parameters.get("device", "auto")), trains=True)
     chosen = lab.seeds(EXPERIMENTS[what].tier) if seeds is None else seed_range(seeds)
     students, left_out = lab.experiments([what], chosen)
     conditions = [str(c) for runs in students.values() for c in runs["condition"].values]
@@ -113,6 +113,7 @@ def act(arguments: argparse.Namespace) -> int:
     """Do what the command line asks for; return the exit code."""
     if "results" in arguments:
         check_results(arguments.results)
+        arguments.results = str(Path(arguments.results).absolute())  # from here on, and not from the book's folder
     if "output" in arguments:
         check_output(Path(arguments.output))
     match arguments.command:
@@ -138,7 +139,7 @@ def main() -> int:
     arguments = parser().parse_args()
     try:
         return act(arguments)
-    except (SettingsError, data.DataError, DivergenceError, OSError) as error:
+    except (SettingsError, data.DataError, DivergenceError, MissingRunsError, OSError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
 

@@ -14,6 +14,23 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from typing import Literal, Self
 
+__all__ = [
+    "N_CLASS",
+    "N_SEEDS",
+    "SEVERAL",
+    "STUDENT_ONLY",
+    "Condition",
+    "Direction",
+    "Inputs",
+    "Logits",
+    "Options",
+    "Schedule",
+    "Settings",
+    "SettingsError",
+    "check_seeds",
+    "require",
+]
+
 N_CLASS = 10
 """Number of class logits; they come first, the auxiliary logits behind them."""
 
@@ -28,6 +45,12 @@ Direction = Literal[
 SEVERAL = ("both", "classes", "contrasts")
 """The directions that are several: what lies in their span is projected off, whatever its sign."""
 Schedule = Literal["first_epoch", "two_phase", "constant", "up", "down", "last_epoch"]
+
+
+STUDENT_ONLY = frozenset(
+    ("n_inputs", "student_epochs", "student_lr", "optimizer", "loss", "inputs", "trait_batch_size", "trait_batch")
+)
+"""Fields of `Settings` that no teacher depends on. One that is added enters a teacher's address unless named here."""
 
 
 class SettingsError(ValueError):
@@ -124,18 +147,14 @@ class Options:
             require("option", field.name, field.name in values or field.default is not MISSING, "given")
         return cls(**values)
 
-    def changed(self) -> dict[str, object]:
-        """Return the fields that differ from the default, as JSON-able values.
+    def values(self) -> dict[str, object]:
+        """Return every field, as JSON-able values."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
-        Only these enter a run's address, so an option added later, with a default
-        that means "as before", leaves every recorded run where it is.
-        """
-        defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-            if value != defaults.get(name, MISSING)
-        }
+    def changed(self) -> dict[str, object]:
+        """Return the fields that differ from the default, as JSON-able values: only these enter a run's address."""
+        same = {f.name for f in fields(self) if f.default is not MISSING and getattr(self, f.name) == f.default}
+        return {name: value for name, value in self.values().items() if name not in same}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,9 +239,8 @@ class Settings(Options):
         return tuple(sorted(first | {per * e for e in range(1, self.student_epochs + 1)}))
 
     def of_teacher(self) -> dict[str, object]:
-        """Return the changed fields that a teacher's training and its confusion matrices depend on."""
-        own = ("task", "network", "hidden", "activation", "n_aux", "n_train", "n_test", "batch_size")
-        return {k: v for k, v in self.changed().items() if k in own or k.startswith("teacher_")}
+        """Return the changed fields that a teacher's training and its confusion matrices may depend on."""
+        return {name: value for name, value in self.changed().items() if name not in STUDENT_ONLY}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +312,11 @@ class Condition(Options):
                 tracked,
                 '"true" unless a gradient of the tracked batch is projected off',
             )
+
+    @property
+    def uses_trait(self) -> bool:
+        """Whether the trait gradient acts on the student, and does not just watch it."""
+        return self.projection > 0 and self.direction != "displacement"
 
     def check_with(self, settings: Settings) -> None:
         """Refuse what contradicts the protocol this condition is to run under."""

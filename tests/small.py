@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -45,6 +46,13 @@ def images(task: str = "mnist") -> data.Images:
 def new_lab(root: Path) -> lab.Lab:
     """Return a lab whose store lies in `root`."""
     return lab.Lab(Profile(results=str(root), n_seeds=2), "cpu")
+
+
+def lab_of(theta_t: torch.Tensor | None = None) -> SimpleNamespace:
+    """Return what a stored function asks of a lab: the images, and a teacher (P,), the same for every seed."""
+    return SimpleNamespace(
+        images=lambda _: images(), device=torch.device("cpu"), teacher_weights=lambda *_: theta_t.view(1, 1, -1)
+    )
 
 
 def fill(root: Path, seeds: list[int], log: Path) -> None:

@@ -19,4 +19,4 @@ def copy_of_sources(folder: Path, *more: str) -> Path:
 def makefile_flags() -> list[str]:
     """Return the flags with which the Makefile calls snakemake; they end with ``--config``."""
     lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
-    return next(line for line in lines if line.startswith("SNAKEMAKE :=")).split()[3:]
+    return next(line for line in lines if line.startswith("SNAKEMAKE :=")).split()[5:]

@@ -1,8 +1,10 @@
 """What the Snakefile finds to do, by dry runs."""
 
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from sublim_utils.runs.experiments import chapter_of, of_chapter, run_at
@@ -12,12 +14,27 @@ from tests.sources import ROOT, copy_of_sources, makefile_flags
 BOOK = ("_config.yml", "CITATION.cff", "environment.yml", "requirements.lock", "book", "notebooks")
 
 
-def planned(folder: Path) -> dict[str, int]:
-    """Return how many jobs of each rule `make book PROFILE=smoke` would run in `folder`."""
-    command = [sys.executable, "-m", "snakemake", "-n", *makefile_flags(), "profile=smoke"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def dry_run(folder: Path, *config: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "-n", *makefile_flags(), *config]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def planned(folder: Path, *config: str, said: str = "") -> dict[str, int]:
+    """Return how many jobs of each rule `make book` so configured would run in `folder`; check that this is `said`."""
+    done = dry_run(folder, *config)
     assert done.returncode == 0, done.stderr
+    assert said in done.stderr
     return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)}
+
+
+def test_sources_of_the_future_are_dated_to_the_present_before_any_work(tmp_path: Path) -> None:
+    copy_of_sources(tmp_path, *BOOK)
+    ahead = time.time() + 1e6
+    late = [tmp_path / name for name in ("notebooks/03_single_step.ipynb", "profiles.toml", "sublim_utils/settings.py")]
+    for path in late:
+        os.utime(path, (ahead, ahead))
+    planned(tmp_path, "profile=smoke", said="profiles.toml was dated in the future")
+    assert all(path.stat().st_mtime <= time.time() for path in late)
 
 
 def test_a_run_that_is_missing_is_computed_again_though_the_book_is_built(tmp_path: Path) -> None:
@@ -30,7 +47,38 @@ def test_a_run_that_is_missing_is_computed_again_though_the_book_is_built(tmp_pa
     size = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "smoke"))
     showing = [chapter for chapter in chapters if of_chapter(chapter_of(chapter), size)]
     assert 0 < len(showing) < len(chapters) - 1
-    plan = planned(tmp_path)
+    plan = planned(tmp_path, "profile=smoke")
     assert plan["runs"] == len(run_at(size))
     assert plan["chapter"] == len(showing) + 1  # and the verdicts
     assert plan["html"] == 1
+
+
+def test_the_papers_profile_trains_only_if_asked_and_lists_what_is_missing(tmp_path: Path) -> None:
+    copy_of_sources(tmp_path, *BOOK)
+    for config in (("profile=paper",), ("profile=paper", "train=no")):
+        done = dry_run(tmp_path, *config)
+        assert done.returncode != 0
+        for line in (r"phenomenon +400 students", r"in all +3\d\d\d students", r"make paper TRAIN=yes"):
+            assert re.search(line, done.stdout + done.stderr), line
+        assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "results").exists()
+    size = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "paper"))
+    asked = planned(tmp_path, "profile=paper", "train=yes")
+    assert asked["runs"] >= len(run_at(size))
+
+
+def test_from_the_whole_record_the_paper_is_planned_without_a_run(tmp_path: Path) -> None:
+    copy_of_sources(tmp_path, *BOOK)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "paper").symlink_to(ROOT / "results" / "paper")
+    assert "runs" not in planned(tmp_path, "profile=paper", "train=no")
+
+
+def test_a_profile_that_would_fill_anothers_folder_is_refused(tmp_path: Path) -> None:
+    """A copy of a profile whose results were left as they were."""
+    copy_of_sources(tmp_path, *BOOK)
+    text = (tmp_path / "profiles.toml").read_text(encoding="utf-8")
+    (tmp_path / "profiles.toml").write_text(text + text[text.index("[paper]") :].replace("[paper]", "[mine]"))
+    done = dry_run(tmp_path, "profile=mine")
+    assert done.returncode != 0
+    assert "results = '../results/paper' is not allowed: it must be a folder named mine" in done.stdout + done.stderr

@@ -90,7 +90,7 @@ def test_every_requirement_is_pinned_and_hashed() -> None:
 
 
 def test_installing_checks_hashes_and_builds_nothing_from_an_index() -> None:
-    installs = [line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "pip install" in line]
+    installs = [line for line in (ROOT / "setup.sh").read_text(encoding="utf-8").splitlines() if "pip install" in line]
     assert installs
     for line in installs:
         assert "--require-hashes" in line or ("--no-deps" in line and "--no-index" in line), line

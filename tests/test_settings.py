@@ -1,14 +1,14 @@
 """Every value of every option is either allowed or refused by name; addresses stay where they are."""
 
 import typing
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields, make_dataclass, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sublim_utils.runs.addresses import address, student_address
 from sublim_utils.runs.profiles import Profile
-from sublim_utils.runs.store import address, student_address
 from sublim_utils.settings import Condition, Options, Settings, SettingsError
 
 nonsense = st.one_of(
@@ -175,6 +175,12 @@ def test_every_other_value_has_an_address_of_its_own():
 def test_ways_to_write_the_same_value_have_one_address():
     assert Settings(hidden=[8, 4], student_lr=1).changed() == Settings(hidden=(8, 4), student_lr=1.0).changed()
     assert Condition(window=[1, 2]) == Condition(window=(1, 2))
+
+
+def test_a_field_that_is_added_enters_a_teachers_address():
+    later = make_dataclass("Later", [("dropout", float, 0.0)], bases=(Settings,), frozen=True, kw_only=True)
+    assert later(dropout=0.5).of_teacher() == {"dropout": 0.5}
+    assert later().of_teacher() == Settings().of_teacher() == {}
 
 
 def test_a_teacher_is_shared_by_all_that_only_change_the_student():

@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-__all__ = ["FLAGS", "PROGRAMS", "NoBrowserError", "running", "serving"]
+__all__ = ["FLAGS", "PROGRAMS", "START", "NoBrowserError", "running", "serving"]
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,6 +24,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+START = 30_000  # milliseconds within which a browser that works has started, on a loaded machine too
 
 
 class NoBrowserError(RuntimeError):
@@ -63,7 +65,7 @@ def running() -> Iterator["Browser"]:
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+            browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS), timeout=START)
         except Error as error:
             reason = f"{program} does not start" if program else f"none of {', '.join(PROGRAMS)} is installed"
             raise NoBrowserError(f"{reason}: {error.message.splitlines()[0]}") from error

@@ -8,16 +8,18 @@ from pathlib import Path
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from sublim_utils.book import colophon
+from sublim_utils.book.kernel import ChapterKernelManager
 from sublim_utils.engine.data import DataError
 from sublim_utils.engine.devices import resolve_device
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.settings import SettingsError
 
-__all__ = ["ChapterError", "check_executed", "check_parameters", "execute", "sealed"]
+__all__ = ["ChapterError", "check_executed", "check_figures", "check_parameters", "execute", "sealed"]
 
 
 class ChapterError(RuntimeError):
@@ -78,6 +80,25 @@ def check_executed(notebooks: Iterable[str | Path]) -> None:
         raise DataError(f"{', '.join(damaged)} damaged; set aside as *.damaged: give the command again to execute anew")
 
 
+def check_figures(notebook: NotebookNode) -> None:
+    """Refuse an executed notebook unless every cell that has a figure's caption holds an image.
+
+    Raises
+    ------
+    ChapterError
+        With the names of the figures that are lacking.
+    """
+    figures = {cell.metadata["mystnb"]["figure"]["name"]: cell.outputs for cell in notebook.cells
+               if "figure" in cell.metadata.get("mystnb", {})}  # fmt: skip
+    lacking = [name for name, outputs in figures.items() if not any("image" in t for t in _types(outputs))]
+    if lacking:
+        raise ChapterError(f"cells of {', '.join(lacking)} hold no image")
+
+
+def _types(outputs: Iterable[Mapping[str, object]]) -> set[str]:
+    return {kind for output in outputs for kind in output.get("data", {})}
+
+
 def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, object]) -> None:
     """Execute a notebook in its own folder with papermill and write it to `output`, whole or not at all.
 
@@ -86,7 +107,8 @@ def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, o
     SettingsError
         As `check_parameters`, before anything runs.
     ChapterError
-        If a cell fails; the notebook up to there is left beside `output` as ``*.failed.ipynb``.
+        If a cell fails, or a figure's holds no image; the notebook up to there is left beside `output` as
+        ``*.failed.ipynb``.
     """
     notebook, output = Path(notebook), Path(output)
     check_parameters(notebook, parameters)
@@ -95,13 +117,14 @@ def execute(notebook: str | Path, output: str | Path, parameters: Mapping[str, o
     try:
         done = papermill.execute_notebook(
             str(notebook), str(failed), dict(parameters), cwd=str(notebook.parent), kernel_name="python3",
-            progress_bar=False,
+            progress_bar=False, kernel_manager_class=ChapterKernelManager,
         )  # fmt: skip
     except PapermillExecutionError as error:
         where = f"{notebook}, cell {error.exec_count}: {error.ename}: {error.evalue}"
         raise ChapterError(f"{where}. The notebook as far as it came: {failed}") from error
     except DeadKernelError as error:
         raise ChapterError(f"{notebook}: its process was ended from outside, by lack of memory perhaps") from error
+    check_figures(done)
     done.metadata[colophon.KEY] = colophon.made(resolve_device(str(parameters.get("device", "auto"))))
     write_atomically(output, sealed(nbformat.writes(done).encode()))
     failed.unlink()

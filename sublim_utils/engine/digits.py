@@ -16,7 +16,7 @@ from sublim_utils.engine.inputs import distillation_inputs
 from sublim_utils.engine.seeds import generator
 from sublim_utils.settings import N_CLASS, Condition, Settings
 
-__all__ = ["EVALUATED", "FUNCTIONALS", "N_FITTED", "Digits", "references", "shuffled_labels"]
+__all__ = ["EVAL", "EVALUATED", "FUNCTIONALS", "N_FITTED", "Digits", "Functional", "references", "shuffled_labels"]
 
 N_FITTED = 5_000
 """Training images that calibration and probe are fitted on, the first so many."""

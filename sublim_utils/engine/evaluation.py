@@ -18,6 +18,8 @@ from sublim_utils.settings import N_CLASS
 
 __all__ = [
     "EVAL_CHUNK",
+    "NEWTON_STEPS",
+    "RIDGE",
     "accuracy",
     "calibrated_accuracy",
     "centred_accuracy",

@@ -1,10 +1,29 @@
-"""Files that a reader sees whole or not at all."""
+"""Files: where relative paths start, locks, dates, and writing so that a reader sees a file whole or not at all."""
 
+import errno
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
+
+__all__ = ["BOOK", "locked", "naming", "not_in_future", "root", "unfinished", "write_atomically"]
+
+BOOK = "profiles.toml"
+"""The file by which the book's folder is known."""
+
+
+def root() -> Path:
+    """Return the folder that relative paths are taken from, whichever of the book's folders a program is started in.
+
+    It is the nearest one at or above the working directory that holds ``profiles.toml``, else the package's checkout,
+    else the working directory.
+    """
+    here = Path.cwd()
+    return next((f for f in (here, *here.parents, Path(__file__).parents[2]) if (f / BOOK).is_file()), here)
 
 
 @contextmanager
@@ -45,3 +64,39 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+
+
+@contextmanager
+def locked(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold the lock file `path`, waiting `timeout` seconds for whoever holds it, -1: for ever.
+
+    Raises
+    ------
+    filelock.Timeout
+        If it is still held.
+    OSError
+        If the file can't be made, or the file system has no locks; it names the file.
+    """
+    lock = FileLock(path)
+    with naming(path):
+        try:
+            lock.acquire(timeout=timeout)
+        except NotImplementedError as error:  # so some of the library's versions report a system without locks
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
+    try:
+        yield
+    finally:
+        with naming(path):
+            lock.release()
+
+
+def not_in_future(paths: Iterable[Path]) -> list[Path]:
+    """Date files from the future to the present, in their order, and return them.
+
+    A scheduler that compares dates takes what it makes from a file of the future for older than the file.
+    """
+    now = time.time_ns()
+    late = sorted((path for path in paths if path.stat().st_mtime_ns > now), key=lambda path: path.stat().st_mtime_ns)
+    for before, path in zip(range(len(late), 0, -1), late, strict=True):
+        os.utime(path, ns=(now - 1000 * before,) * 2)
+    return late

@@ -10,6 +10,20 @@ from torch import Tensor
 
 from sublim_utils.settings import N_CLASS, Condition, Settings
 
+__all__ = [
+    "DISTILLATION",
+    "cross_entropy",
+    "discrimination",
+    "distilled",
+    "kl",
+    "log_softmax",
+    "logit_mask",
+    "mse",
+    "one_hot",
+    "reverse_kl",
+    "target_of",
+]
+
 
 def logit_mask(settings: Settings, logits: str, n_distilled: int | None = None) -> Tensor:
     """Return which of the 10 + m logits are meant by "class", "aux" or "all", as booleans.

@@ -18,7 +18,19 @@ from torch.func import functional_call
 from sublim_utils.engine.network import Workspace
 from sublim_utils.settings import require
 
-__all__ = ["Module", "check_layers", "check_parameters"]
+__all__ = [
+    "BUFFERS_STAY",
+    "NO_DRAWS",
+    "ONE_BY_ONE",
+    "At",
+    "Graphs",
+    "Module",
+    "Pass",
+    "check_layers",
+    "check_parameters",
+    "grouped",
+    "seeded",
+]
 
 At = tuple[int, ...]
 """Which model: its index along theta's leading axes."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sublim_utils.settings import Settings, require
 
-__all__ = ["ACTIVATIONS", "MLP", "PURE", "Network", "Outputs", "Tape", "Workspace"]
+__all__ = ["ACTIVATIONS", "MLP", "PURE", "Network", "Outputs", "Tape", "Workspace", "aten"]
 
 aten = torch.ops.aten
 ACTIVATIONS = {

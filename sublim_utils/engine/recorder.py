@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sublim_utils.engine.vectors import by_part, dot
 
-__all__ = ["STEPWISE", "Recorder", "booked", "observed"]
+__all__ = ["LAYER", "STEP", "STEPWISE", "Recorder", "booked", "observed"]
 
 STEP, LAYER = ("step",), ("step", "layer")
 STEPWISE = {

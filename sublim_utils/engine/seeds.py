@@ -4,6 +4,8 @@ import hashlib
 
 import torch
 
+__all__ = ["epoch_orders", "generator", "other_seed"]
+
 
 def generator(seed: int, purpose: str) -> torch.Generator:
     """Return the CPU generator of `seed` for one `purpose`.

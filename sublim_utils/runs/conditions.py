@@ -1,7 +1,7 @@
 """The chapters' conditions by name, and how some of them are picked: by what is done, not by what they are called."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Literal
 
 from sublim_utils.settings import Condition, Settings, require
@@ -11,6 +11,10 @@ __all__ = [
     "CONTROLS",
     "CROSS",
     "CUTS",
+    "HIDDEN_TRAIT",
+    "HIDDEN_TRAIT_CONTROLS",
+    "HIDDEN_TRAIT_SPANS",
+    "OFF_DISC",
     "PROJECTED",
     "STRENGTHS",
     "UPDATE_PROJECTED",
@@ -19,6 +23,7 @@ __all__ = [
     "Target",
     "causal_grid",
     "doses",
+    "hidden_trait_grid",
     "timings",
     "where",
 ]
@@ -43,9 +48,9 @@ def where(conditions: Conditions, **asked: object) -> list[str]:
     >>> where({"a": Condition(window=(0, 5)), "b": Condition()}, window=bool, projection=0.0)
     ['a']
     """
-    knhas = [field.name for field in fields(Condition)]
+    known = [field.name for field in fields(Condition)]
     for name in asked:
-        require("field", name, name in knhas, f"one of {knhas}")
+        require("field", name, name in known, f"one of {known}")
 
     def is_asked_for(condition: Condition) -> bool:
         values = ((getattr(condition, name), value) for name, value in asked.items())
@@ -69,15 +74,15 @@ WINDOWS = (0.5, 1.0, 2.0, 3.0)
 """Epochs at which a projection of one epoch's length begins ("window"); one at 4 is "after 4"."""
 
 
-def doses(target: Target) -> dict[str, Condition]:
-    """Return the projection of `target` at every strength: "gradient x 0.5" and so on."""
-    return {f"{target} x {s:g}": Condition(projection=s, target=target) for s in STRENGTHS}
+def doses(target: Target, **more: object) -> dict[str, Condition]:
+    """Return the projection of `target` at every strength: "gradient x 0.5" and so on; `more` are further fields."""
+    return {f"{target} x {s:g}": Condition(projection=s, target=target, **more) for s in STRENGTHS}
 
 
-def timings(settings: Settings, target: Target) -> dict[str, Condition]:
+def timings(settings: Settings, target: Target, **more: object) -> dict[str, Condition]:
     """Return the projection of `target` in the first k steps only, after them only, and in windows.
 
-    A name gives epochs ("update, first 0.5"); points past the end of training are left out.
+    A name gives epochs ("update, first 0.5"); points past the end of training are left out. `more` are further fields.
     """
     per, last = settings.steps_per_epoch, settings.n_steps
     spans = {
@@ -86,7 +91,7 @@ def timings(settings: Settings, target: Target) -> dict[str, Condition]:
         **{f"window {e:g}": (round(per * e), round(per * (e + 1))) for e in WINDOWS},
     }
     return {
-        f"{target}, {name}": Condition(projection=1.0, target=target, window=span)
+        f"{target}, {name}": Condition(projection=1.0, target=target, window=span, **more)
         for name, span in spans.items()
         if span[0] < min(span[1], last) and span[1] <= last
     }
@@ -112,3 +117,52 @@ def causal_grid(settings: Settings) -> dict[str, Condition]:
         **timings(settings, "gradient"),
         **timings(settings, "update"),
     }
+
+
+OFF_DISC = Condition(projection=1.0, target="update", direction="discrimination", side="two")
+"""The update keeps L_disc where it is, to first order."""
+
+_GRADIENT_OFF_DISC = replace(OFF_DISC, target="gradient")
+_OFF_BOTH = replace(OFF_DISC, direction="both")
+
+HIDDEN_TRAIT = {
+    "gradient off L_disc": _GRADIENT_OFF_DISC,
+    "update off L_disc": OFF_DISC,
+    "update, random direction": CONTROLS["update, random direction"],
+    "update off shuffled labels": replace(UPDATE_PROJECTED, projection_labels="shuffled"),
+    "update off L_disc, shuffled labels": replace(OFF_DISC, projection_labels="shuffled"),
+}
+"""What may remove what the student knows, and the controls that should not."""
+
+HIDDEN_TRAIT_CONTROLS = {
+    "gradient off L_disc, one-sided": replace(_GRADIENT_OFF_DISC, side="one"),
+    "update off L_disc, one-sided": replace(OFF_DISC, side="one"),
+    "gradient off both parts": replace(_OFF_BOTH, target="gradient"),
+    "update off both parts": _OFF_BOTH,
+    "gradient off L_free": replace(_GRADIENT_OFF_DISC, direction="calibration"),
+    "update off L_free": replace(OFF_DISC, direction="calibration"),
+    **{f"update off L_disc, {scope}": replace(OFF_DISC, scope=scope) for scope in ("layer", "hidden", "head")},
+    **{f"update, {scope}": replace(UPDATE_PROJECTED, scope=scope) for scope in ("layer", "hidden", "head")},
+    "update off L_disc, independent batch": replace(OFF_DISC, projection_batch="independent"),
+    "update off five digits": replace(OFF_DISC, direction="five"),
+    "all logits": Condition(logits="all"),
+    "all logits, update off L_disc": replace(OFF_DISC, logits="all"),
+    "all logits, update": replace(UPDATE_PROJECTED, logits="all"),
+    "cross-model, update off L_disc": replace(OFF_DISC, teacher="other"),
+    "shuffled-label teacher": Condition(teacher="shuffled"),
+    "shuffled-label teacher, update off L_disc": replace(OFF_DISC, teacher="shuffled"),
+}
+"""Variants, and controls that can fail: learners other than the auxiliary student, five digits only."""
+
+HIDDEN_TRAIT_SPANS = {
+    "update off ten classes": replace(OFF_DISC, direction="classes"),
+    "update off 45 contrasts": replace(OFF_DISC, direction="contrasts"),
+    "gradient off ten classes": replace(_GRADIENT_OFF_DISC, direction="classes"),
+}
+"""Spans of many gradients, which cost as many backward passes."""
+
+
+def hidden_trait_grid(settings: Settings) -> dict[str, Condition]:
+    """Return doses and timings of the update projected off grad L_disc."""
+    more = {"direction": "discrimination", "side": "two"}
+    return {**doses("update", **more), **timings(settings, "update", **more)}

@@ -9,17 +9,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sublim_utils.runs import mitigations, sweeps
+from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.conditions import (
     BASELINE,
     CONTROLS,
     CROSS,
+    HIDDEN_TRAIT,
+    HIDDEN_TRAIT_CONTROLS,
+    HIDDEN_TRAIT_SPANS,
+    OFF_DISC,
     PROJECTED,
     UPDATE_PROJECTED,
     Conditions,
     causal_grid,
+    hidden_trait_grid,
 )
-from sublim_utils.runs.profiles import Profile
-from sublim_utils.runs.store import Store, student_address
+from sublim_utils.runs.profiles import FRESH, Profile
+from sublim_utils.runs.store import Store
 from sublim_utils.settings import Condition, Settings
 
 __all__ = ["EXPERIMENTS", "Experiment", "chapter_of", "of_chapter", "on_fixed_set", "run_at", "under"]
@@ -40,6 +46,7 @@ class Experiment:
     full_only : left out by a profile without the full grid
     least_images : left out by a profile of fewer images, such as one that tests run
     also : other chapters that read it
+    profiles : the profiles that run it; empty: all
     """
 
     chapter: str
@@ -51,6 +58,7 @@ class Experiment:
     full_only: bool = False
     least_images: int = 0
     also: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
 
     @property
     def is_optional(self) -> bool:
@@ -59,7 +67,8 @@ class Experiment:
 
     def is_run_at(self, profile: Profile) -> bool:
         """Say whether a profile runs this experiment."""
-        return (profile.full_grid or not self.full_only) and profile.n_images >= self.least_images
+        is_asked_for = not self.profiles or profile.name in self.profiles
+        return is_asked_for and (profile.full_grid or not self.full_only) and profile.n_images >= self.least_images
 
     def settings_of(self, profile: Profile) -> Settings:
         """Return the protocol at a profile's size, with this experiment's changes."""
@@ -186,6 +195,19 @@ EXPERIMENTS: dict[str, Experiment] = {
             *(f"gradient x {s:g}" for s in (0.5, 1.0)),
             *(f"update, {name} 1" for name in ("first", "after")),
         ),
+    ),
+    "hidden_trait": Experiment(chapter="causal", conditions=HIDDEN_TRAIT, profiles=(FRESH,)),
+    "hidden_trait_controls": Experiment(
+        chapter="causal", tier="grid", conditions=HIDDEN_TRAIT_CONTROLS, profiles=(FRESH,)
+    ),
+    "hidden_trait_spans": Experiment(chapter="causal", tier="sweep", conditions=HIDDEN_TRAIT_SPANS, profiles=(FRESH,)),
+    "hidden_trait_grid": Experiment(chapter="causal", tier="sweep", conditions=hidden_trait_grid, profiles=(FRESH,)),
+    "hidden_trait_large_batch": Experiment(
+        chapter="causal",
+        tier="sweep",
+        settings={"trait_batch_size": 10_240},
+        conditions={"update off L_disc, batch of 10,240": OFF_DISC},
+        profiles=(FRESH,),
     ),
     "causal_sgd": under("sgd", 0.5, few=("student (aux)", "projected")),
     "causal_momentum": under("momentum", 0.2, few=("student (aux)",)),

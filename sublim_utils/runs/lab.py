@@ -1,8 +1,12 @@
-"""The lab: ask it for students or teachers; what the store holds is read, the rest is trained."""
+"""The lab: ask it for students or teachers; what the store holds is read, the rest is trained.
 
+Into the recorded store nothing is computed unasked: there, what is missing is an error.
+"""
+
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,12 +19,16 @@ from sublim_utils.engine.digits import EVALUATED, Digits, references
 from sublim_utils.engine.seeds import other_seed
 from sublim_utils.engine.students import train_students
 from sublim_utils.engine.teachers import train_teachers
+from sublim_utils.runs.addresses import address, decimals, described, student_address
 from sublim_utils.runs.experiments import EXPERIMENTS
-from sublim_utils.runs.filling import Advance, DivergenceError, fill
-from sublim_utils.runs.profiles import RECORDED, Profile
+from sublim_utils.runs.filling import ASKED, Advance, DivergenceError, Make, Place, computed, fill, refuse
+from sublim_utils.runs.profiles import RECORDED, Profile, results_folder
 from sublim_utils.runs.provenance import provenance
-from sublim_utils.runs.store import Store, address, student_address
-from sublim_utils.settings import Condition, Settings, check_seeds, require
+from sublim_utils.runs.store import Store
+from sublim_utils.runs.stored import Function
+from sublim_utils.settings import STUDENT_ONLY, Condition, Settings, check_seeds, require
+
+__all__ = ["Lab", "by_epoch", "diverged"]
 
 
 def diverged(dataset: xr.Dataset) -> str | None:
@@ -44,19 +52,22 @@ class Lab:
     ----------
     profile : how many seeds, how many images, where the results lie
     device : "auto", "cpu" or "cuda"
+    trains : whether what is missing may be computed; None: unless the store is the recorded one and nobody `ASKED`
 
     >>> from sublim_utils.runs.profiles import Profile
     >>> Lab(Profile(results="/tmp/none", n_seeds=2)).seeds("main")
     [0, 1]
     """
 
-    def __init__(self, profile: Profile, device: str = "auto") -> None:
+    def __init__(self, profile: Profile, device: str = "auto", *, trains: bool | None = None) -> None:
         self.profile, self.device = profile, resolve_device(device)
-        self.store = Store(Path(profile.results))
+        self.store = Store(results_folder(profile.results))
+        may = profile.name != RECORDED or os.environ.get(ASKED) == "yes"
+        self.trains = may if trains is None else trains
 
     def seeds(self, tier: str) -> list[int]:
         """Return the seeds of a tier: "main" for the headline conditions, "grid" for others, "sweep" for points."""
-        return list(range(self.profile.tiers[tier]))
+        return list(self.profile.seeds(tier))
 
     @property
     def is_papers_protocol(self) -> bool:
@@ -109,7 +120,7 @@ class Lab:
         for n, condition in conditions.items():
             where = student_address(settings, condition)
             if len(seeds := store.seeds("students", where)) > 1:
-                found[n] = store.load("students", where, seeds)
+                found[n] = store.load("students", where, seeds, described(settings=settings, condition=condition))
         return found
 
     def students(self, settings: Settings, conditions: Mapping[str, Condition], seeds: Sequence[int]) -> xr.Dataset:
@@ -137,9 +148,10 @@ class Lab:
         held = [set(self.store.seeds("students", w)) for w in where.values()]  # each file is read once, not once a seed
         absent = {seed: sum(seed not in there for there in held) for seed in seeds}
         work = {seed: n * settings.n_steps for seed, n in absent.items() if n}
-        group = address(settings=settings.changed())  # conditions of one protocol may share runs: one at a time
-        fill(self.store.root, f"students-{group}", work, missing, train)
-        parts = [self.store.load("students", where[n], seeds) for n in conditions]
+        group = address(settings=settings)  # conditions of one protocol may share runs: one at a time
+        fill(self.store.root, f"students-{group}", work, missing, train, allowed=self.trains)
+        asked = {n: described(settings=settings, condition=c) for n, c in conditions.items()}
+        parts = [self.store.load("students", where[n], seeds, asked[n]) for n in conditions]
         parts = [p.assign_coords(condition=[n]) for p, n in zip(parts, conditions, strict=True)]
         joined = xr.concat(parts, "condition", data_vars="all", combine_attrs="override")
         return joined.transpose("seed", "condition", ...)
@@ -148,6 +160,8 @@ class Lab:
         self, settings: Settings, conditions: Mapping[str, Condition], seed: int, **calls: Callable[..., object]
     ) -> xr.Dataset:
         """Train one seed's students, with `advance` and `watch` of `train_students`; return what was recorded."""
+        if not self.trains:
+            refuse(self.store.root, f"the training of seed {seed}'s students")
         kinds = {c.teacher for c in conditions.values()}
         thetas = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
         return train_students(self.task(settings), conditions, [seed], thetas, **calls)[0]
@@ -162,8 +176,8 @@ class Lab:
             if where := diverged(run):
                 lost.append(f"{name} of seed {seed} diverged at {where}")
                 continue
-            about = {"settings": settings.changed(), "condition": condition.changed(), "seconds": seconds}
-            run.attrs = provenance(self.device, **about)
+            about = described(settings=settings, condition=condition)
+            run.attrs = provenance(self.device, **about, seconds=seconds)
             self.store.save("students", student_address(settings, condition), run)
         if lost:
             raise DivergenceError("; ".join(lost))
@@ -183,38 +197,29 @@ class Lab:
         self._distilled(settings, conditions, seed, advance=advance, watch=lambda t: path.append(t[0].cpu().clone()))
         return torch.stack(path)
 
-    def computed(
-        self,
-        kind: str,
-        seeds: Sequence[int],
-        make: Callable[[int, Advance], xr.Dataset],
-        *,
-        steps: int = 1,
-        **determinants: Mapping[str, object],
-    ) -> xr.Dataset:
-        """Return what `make` gives for each seed, computed as far as it is not stored, joined along seed.
+    def ask(self, function: Function, seeds: Sequence[int], **arguments: object) -> xr.Dataset:
+        """Return what a `stored` function gives for each seed, computed as far as it is not stored, joined along seed.
 
         Parameters
         ----------
-        kind : the store's folder for it
-        make : (seed, advance) -> the seed's dataset, without the dimension seed
-        steps : number of times that `make` advances the bar, for a seed
-        determinants : everything the result depends on, beside the seed, as JSON-able values
+        function : (lab, seed, advance, **arguments) -> the seed's dataset, without the dimension seed
+        arguments : all it depends on beside the seed: `Settings`, or JSON-able values and arrays; it is called with
+            the decimal fractions that its address hashes (`addresses.decimals`)
         """
-        seeds = check_seeds(seeds)
-        where = address(**determinants)
+        how = function.stored
+        arguments = {name: decimals(value) for name, value in arguments.items()}
+        about = {"part": how.part, "code": how.version, **arguments}
+        place = Place(how.kind, address(**about), described(**about), how.device_of(self.device))
+        return self._computed(place, seeds, partial(function, self, **arguments), how.steps_of(arguments))
 
-        def missing(seed: int) -> bool:
-            return seed not in self.store.seeds(kind, where)
+    def _computed(self, place: Place, seeds: Sequence[int], make: Make, steps: int = 1) -> xr.Dataset:
+        return computed(self.store, place, check_seeds(seeds), make, steps, allowed=self.trains)
 
-        def save(seed: int, advance: Advance) -> None:
-            dataset = make(seed, advance).expand_dims(seed=[seed])
-            self.store.save(kind, where, dataset.assign_attrs(provenance(self.device, **determinants)))
-
-        held = set(self.store.seeds(kind, where))
-        work = {seed: steps for seed in seeds if seed not in held}
-        fill(self.store.root, f"{kind}-{where}", work, missing, save)
-        return self.store.load(kind, where, seeds)
+    def _of_teacher(self, kind: str, settings: Settings, **more: object) -> Place:
+        """Return where something of a seed's teachers is stored."""
+        every = {name: value for name, value in settings.values().items() if name not in STUDENT_ONLY}
+        where = address(teacher=settings.of_teacher(), **more)
+        return Place(kind, where, described(teacher=every, **more), self.device)
 
     def teachers(self, settings: Settings, seeds: Sequence[int], *, shuffled: bool = False) -> xr.Dataset:
         """Return how well teachers read the test images, trained as far as they are not stored.
@@ -230,8 +235,10 @@ class Lab:
 
     def _of_teachers(self, kind: str, settings: Settings, seeds: Sequence[int], shuffled: bool) -> xr.Dataset:
         """Return the `kind` "teachers" (confusion matrices) or "weights" of teachers; one training makes both."""
-        about = {"teacher": settings.of_teacher(), "shuffled": shuffled}
-        other, where = {"teachers": "weights", "weights": "teachers"}[kind], address(**about)
+        here, beside = (
+            self._of_teacher(name, settings, shuffled=shuffled)
+            for name in (kind, {"teachers": "weights", "weights": "teachers"}[kind])
+        )
 
         def train(seed: int, advance: Advance) -> xr.Dataset:
             theta, _, evaluated = train_teachers(
@@ -241,13 +248,11 @@ class Lab:
                 "weights": xr.Dataset({"theta": ("parameter", theta[0, 0].cpu().numpy())}),
                 "teachers": by_epoch(evaluated),
             }
-            if seed not in self.store.seeds(other, where):
-                beside = made[other].expand_dims(seed=[seed])
-                self.store.save(other, where, beside.assign_attrs(provenance(self.device, **about)))
+            if seed not in self.store.seeds(beside.kind, beside.where):
+                beside.save(self.store, seed, made[beside.kind])
             return made[kind]
 
-        steps = settings.teacher_epochs * settings.steps_per_teacher_epoch
-        return self.computed(kind, seeds, train, steps=steps, **about)
+        return self._computed(here, seeds, train, settings.teacher_epochs * settings.steps_per_teacher_epoch)
 
     def teacher_distances(self, settings: Settings, seeds: Sequence[int]) -> xr.DataArray:
         """Return |D_T| = |theta_T - theta_0| of each seed's own teacher, dims (seed,)."""
@@ -257,7 +262,7 @@ class Lab:
             advance(1)
             return xr.Dataset({"distance": float(way.norm())})
 
-        return self.computed("distances", seeds, measure, teacher=settings.of_teacher())["distance"]
+        return self._computed(self._of_teacher("distances", settings), seeds, measure)["distance"]
 
     def teacher_path(
         self, settings: Settings, seed: int, steps: Sequence[int], advance: Callable[[], object] = lambda: None
@@ -266,6 +271,8 @@ class Lab:
 
         `advance` is called each step.
         """
+        if not self.trains:
+            refuse(self.store.root, f"the training of seed {seed}'s teacher")
         _, saved, _ = train_teachers(self.task(settings), [seed], checkpoints=steps, advance=advance)
         return torch.cat(saved, dim=1)[0]
 

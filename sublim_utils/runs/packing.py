@@ -4,6 +4,7 @@ A file of one run is three quarters overhead. A packed one holds up to `BLOCK` s
 into one variable for each set of dimensions and rounded to the bits that `KEPT_BITS` names.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
@@ -55,8 +56,20 @@ def rounding(dataset: xr.Dataset) -> dict[str, dict[str, object]]:
     }
 
 
+def _span(times: Iterable[str]) -> str:
+    """Return when runs were made, from times in UTC and spans of them: one time, or the first and the last.
+
+    >>> _span(["2026-11-25T12:00:00+00:00", "2026-11-25T09:00:00 to 2026-11-25T13:00:00+00:00"])
+    '2026-11-25T09:00:00 to 2026-11-25T13:00:00+00:00'
+    """
+    moments = sorted({moment[:19] for span in times for moment in span.split(" to ")})
+    return " to ".join(dict.fromkeys((moments[0], moments[-1]))) + "+00:00"
+
+
 def joined_attributes(parts: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Return the provenance of several runs as one: mean seconds, and what differs listed.
+
+    Settings written in full and settings of which only the changed ones were written are joined into the full ones.
 
     >>> joined_attributes([{"torch": "2.14", "seconds": "5"}, {"torch": "2.14", "seconds": "7"}])
     {'torch': '2.14', 'seconds': '6.0'}
@@ -67,7 +80,9 @@ def joined_attributes(parts: Sequence[Mapping[str, str]]) -> dict[str, str]:
         if name == "seconds":
             joined[name] = str(sum(map(float, values)) / len(values))
         elif name == "made":
-            joined[name] = " to ".join(dict.fromkeys((min(values)[:19], max(values)[-25:])))
+            joined[name] = _span(values)
+        elif all(value.startswith("{") for value in values):
+            joined[name] = json.dumps({k: v for value in values for k, v in json.loads(value).items()})
         else:
             joined[name] = "; ".join(dict.fromkeys(values))
     return joined

@@ -5,12 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from sublim_utils.engine.files import root
 from sublim_utils.settings import N_SEEDS, Options, Settings, SettingsError, require
 
-__all__ = ["RECORDED", "Profile", "profile_parameters"]
+__all__ = ["FRESH", "RECORDED", "Profile", "profile_parameters", "results_folder"]
 
 RECORDED = "paper"
 """The profile, and the folder of results, whose runs are committed: that of the paper's scale."""
+
+
+FRESH = "fresh"
+"""The profile of the run on fresh seeds, whose criteria were fixed before it; complete, it becomes the recorded one."""
+
+
+def results_folder(results: str | Path) -> Path:
+    """Return the folder that `results` names, as a notebook sees it or the book's root, whatever the working directory.
+
+    >>> results_folder("../results/laptop") == results_folder("results/laptop")
+    True
+    """
+    return root() / str(results).removeprefix("../")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +36,7 @@ class Profile(Options):
     results : folder of the run store and the claims; its name is the profile's name
     n_seeds, n_grid_seeds : seeds of the headline conditions, and of the others; a point of a sweep has a
         third of the latter, at least two
+    first_seed : the seeds are first_seed, first_seed + 1, ...; even, as seeds are paired
     n_images : training images, and distillation inputs; the test set is a sixth of it
     batch_size, epochs : of teacher and students alike
     full_grid : every point of the grids, or the few that `Experiment.few` names
@@ -40,6 +55,7 @@ class Profile(Options):
     results: str
     n_seeds: int = 4
     n_grid_seeds: int = 2
+    first_seed: int = 0
     n_images: int = 60_000
     batch_size: int = 1024
     epochs: int = 5
@@ -50,6 +66,8 @@ class Profile(Options):
         require("results", self.results, bool(self.name) and self.results.isprintable(), "a folder's path")
         self.between("n_seeds", 2, N_SEEDS)
         self.between("n_grid_seeds", 2, self.n_seeds)
+        self.between("first_seed", 0, N_SEEDS - self.n_seeds)
+        require("first_seed", self.first_seed, self.first_seed % 2 == 0, "even")
         self.between("n_images", 60, 60_000)
         self.between("batch_size", 1, self.n_images)
         self.between("epochs", 2, 1000)
@@ -62,6 +80,14 @@ class Profile(Options):
         {'main': 100, 'grid': 30, 'sweep': 10}
         """
         return {"main": self.n_seeds, "grid": self.n_grid_seeds, "sweep": max(2, self.n_grid_seeds // 3)}
+
+    def seeds(self, tier: str) -> range:
+        """Return the seeds of a tier.
+
+        >>> Profile(results="results/fresh", first_seed=100, n_seeds=100).seeds("main")
+        range(100, 200)
+        """
+        return range(self.first_seed, self.first_seed + self.tiers[tier])
 
     @property
     def name(self) -> str:
@@ -99,7 +125,8 @@ def profile_parameters(path: str | Path, name: str) -> dict[str, object]:
     Raises
     ------
     SettingsError
-        If there is no such profile, or the file is damaged.
+        If there is no such profile, its folder of results has not its name, such as another's that was copied with
+        the rest, or the file is damaged.
     """
     try:
         profiles = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -108,5 +135,8 @@ def profile_parameters(path: str | Path, name: str) -> dict[str, object]:
     known = sorted(n for n, values in profiles.items() if isinstance(values, dict))
     if name not in known:
         raise SettingsError(f"profile = {name!r} is not allowed: it must be one of {known}, which {path} has")
+    results = profiles[name].get("results", name)
+    own = not isinstance(results, str) or results.rstrip("/").rsplit("/", 1)[-1] == name
+    require("results", results, own, f"a folder named {name}, the profile's own")
     parameters: dict[str, object] = profiles[name]
     return parameters

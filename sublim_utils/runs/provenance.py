@@ -11,26 +11,32 @@ import torch
 import xarray as xr
 
 from sublim_utils.engine.files import write_atomically
+from sublim_utils.runs.addresses import ENGINE
 from sublim_utils.runs.packing import joined_attributes
-from sublim_utils.runs.store import ENGINE, Store
+from sublim_utils.runs.store import Store
+
+__all__ = ["commit", "inventory", "provenance", "write_inventory"]
 
 
 @lru_cache
 def commit() -> str:
-    """Return the commit of the checkout this package lies in, "unknown" elsewhere.
+    """Return the commit of the checkout this package is a part of, "unknown" elsewhere.
 
-    "-dirty" follows if the package differs from it; what else does, such as results that were just packed, determines
-    no run.
+    A repository that the package merely lies in, as an environment in another project's folder does, is not its own.
+    "-dirty" follows if the package differs from the commit; what else does, such as results that were just packed,
+    determines no run.
     """
+    package = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=20, check=True
-        )
+        run = subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True, timeout=20, check=True)
         return run.stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", ".") else "")
+        git("ls-files", "--error-unmatch", "__init__.py")
+        own = Path(git("rev-parse", "--show-toplevel")).resolve() == package.parent
+        changed = git("status", "--porcelain", "--", ".")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "") if own else "unknown"
     except (OSError, subprocess.SubprocessError):
         return "unknown"
 

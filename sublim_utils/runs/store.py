@@ -1,4 +1,4 @@
-"""The run store: a run's address is a hash of all that determines it; its files check themselves.
+"""The run store: a run lies at its address (`addresses`), and its files check themselves.
 
 Layout: ``<root>/<kind>/<address>/seeds-<first>-<last>.<sha256, 12 digits>.nc``. A file holds
 one or more seeds along the dimension ``seed``; its name carries the sum of its bytes, so a
@@ -6,7 +6,6 @@ damaged file is known before it is read. Files appear by an atomic rename and ne
 """
 
 import hashlib
-import json
 import re
 import shutil
 import warnings
@@ -18,31 +17,15 @@ import xarray as xr
 
 from sublim_utils.engine.files import naming, unfinished
 from sublim_utils.runs import packing
-from sublim_utils.settings import Condition, Settings
+from sublim_utils.runs.addresses import check_recorded
 
-ENGINE = 3
-"""Version of the arithmetic; raise it when a change alters what a run computes."""
+__all__ = ["DamagedFileWarning", "Store"]
 
 _NAME = re.compile(r"seeds-(\d{4,})-(\d{4,})\.([0-9a-f]{12})\.nc")
 
 
 class DamagedFileWarning(UserWarning):
     """A file of the store was not what its name says; it was set aside and counts as missing."""
-
-
-def address(**determinants: Mapping[str, object]) -> str:
-    """Return the address of a run: 16 digits of the SHA-256 of its determinants as JSON.
-
-    >>> address(settings={}, condition={}) == address(condition={}, settings={})
-    True
-    """
-    text = json.dumps({"engine": ENGINE, **determinants}, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def student_address(settings: Settings, condition: Condition) -> str:
-    """Return a student's address, without its seed."""
-    return address(settings=settings.changed(), condition=condition.changed())
 
 
 def _digest(path: Path) -> str:
@@ -90,18 +73,23 @@ class Store:
         """Return the seeds whose runs are there, intact, ascending."""
         return sorted({seed for span, _ in self.files(kind, where) for seed in span})
 
-    def load(self, kind: str, where: str, seeds: Sequence[int]) -> xr.Dataset:
+    def load(
+        self, kind: str, where: str, seeds: Sequence[int], asked: Mapping[str, object] | None = None
+    ) -> xr.Dataset:
         """Return the runs of `seeds` at an address, joined along the dimension seed.
 
         Raises
         ------
         KeyError
             If a seed is not there.
+        SettingsError
+            If a run's settings are not those `asked` for (`addresses.described`).
         """
         wanted, parts = set(seeds), []
         for span, path in self.files(kind, where):
             if mine := sorted(wanted.intersection(span)):
                 with xr.open_dataset(path, engine="netcdf4") as dataset:
+                    check_recorded(dataset.attrs, asked or {}, path)
                     parts.append(packing.unstacked(dataset.sel(seed=mine).load()))
                 wanted.difference_update(mine)
         if wanted:

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 import xarray as xr
 
+from sublim_utils.runs.addresses import ENGINE, student_address
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile
-from sublim_utils.runs.store import ENGINE, Store, student_address
+from sublim_utils.runs.store import Store
 from sublim_utils.settings import Condition, Settings, require
 
 __all__ = ["ALLOWED", "KIND", "MEASURED", "Check", "deviations", "recorded_runs", "threads_of", "verify"]

@@ -22,8 +22,10 @@ from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.data import Images
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import Ensemble, Training
+from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab
-from sublim_utils.settings import Condition, Settings, SettingsError
+from sublim_utils.runs.stored import stored
+from sublim_utils.settings import Condition, Settings, require
 from sublim_utils.theory.quantities import Trait
 
 __all__ = [
@@ -31,12 +33,14 @@ __all__ = [
     "VERSION",
     "acting_curvature",
     "closure",
+    "displaced",
     "displacement",
     "first_order",
     "fixed_set",
     "measured",
     "one_step",
     "replay",
+    "sampled",
     "sampled_steps",
     "straight_line",
     "trapezoid",
@@ -135,17 +139,16 @@ def replay(
 ) -> tuple[Mapping[int, tuple[Tensor, Tensor]], Tensor]:
     """Train one student again and return (theta_t, theta_(t+1)) of some steps, and theta_S at the end.
 
-    All in float64 on the CPU, (P,). Nothing is stored. Without a projection the trait gradient
-    only watches, so it is taken on one image to save time; the weights are the recorded run's.
+    All in float64 on the CPU, (P,). Nothing is stored. The trait gradient only watches, so it is taken on one image to
+    save time; the weights are the recorded run's.
     `advance` is called with 1 after each step.
 
     Raises
     ------
     SettingsError
-        If the condition projects.
+        If the trait gradient acts on the student, and does not just watch.
     """
-    if condition.projection:
-        raise SettingsError(f"projection = {condition.projection!r} is not allowed: a replay takes no trait gradient")
+    require("condition", condition.changed(), not condition.uses_trait, "one on which no trait gradient acts")
     settings = Settings.of(**{**settings.changed(), "trait_batch_size": 1})
     teachers = {condition.teacher: lab.teacher_weights(settings, seed, condition.teacher)}
     training = Training(Ensemble(lab.task(settings), {"": condition}, [seed], teachers))
@@ -189,3 +192,19 @@ def displacement(trait: Trait, start: Tensor, end: Tensor) -> xr.Dataset:
     rows = [straight_line(trait, start, end), [float(moved[part].sum()) for part in trait.mlp.parts.values()]]
     layers = range(len(trait.mlp.parts))
     return labelled({"way": ["straight line", "start only"]}, [{"part": row} for row in rows], {"layer": layers})
+
+
+@stored(kind="curvature", part="sampled steps", version=VERSION, steps=lambda settings, **_: settings.n_steps)
+def sampled(
+    lab: Lab, seed: int, advance: Advance, *, settings: Settings, at: Sequence[int], sizes: Sequence[float]
+) -> xr.Dataset:
+    """Return `sampled_steps` of a seed's student, on which nothing is done, at the steps `at`."""
+    pairs, _ = replay(lab, settings, Condition(), seed, at, advance)
+    return sampled_steps(fixed_set(settings, seed, lab.images(settings)), pairs, sizes)
+
+
+@stored(kind="curvature", part="displacement", version=VERSION, steps=lambda settings: settings.n_steps)
+def displaced(lab: Lab, seed: int, advance: Advance, *, settings: Settings) -> xr.Dataset:
+    """Return `displacement` of a seed's student, on which nothing is done."""
+    pairs, end = replay(lab, settings, Condition(), seed, [0], advance)
+    return displacement(fixed_set(settings, seed, lab.images(settings)), pairs[0][0], end)

@@ -1,7 +1,8 @@
 r"""The lazy student's formula beside what it describes: (thm-lazy) of the theory chapter, a seed at a time, in float64.
 
 All students here learn the auxiliary logits of n images of uniform noise; start and directions D_T are those of
-`lemma.Start`, with -grad L_T taken on n_trait images.
+`lemma.Start`, with -grad L_T taken on n_trait images. The `stored` functions are called as (lab, seed, advance,
+**arguments).
 """
 
 from collections.abc import Sequence
@@ -15,11 +16,23 @@ from sublim_utils.engine.data import Images
 from sublim_utils.engine.losses import logit_mask
 from sublim_utils.engine.network import MLP
 from sublim_utils.runs.filling import Advance
+from sublim_utils.runs.lab import Lab
+from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Settings
 from sublim_utils.theory import lazy, quantities
 from sublim_utils.theory.lemma import DIRECTIONS, LOSSES, Start, first_images, inputs_of
 
-__all__ = ["REAL", "SHARE", "VERSION", "closed_form", "imitation_of", "integrated_flow", "overlap_gap", "real_network"]
+__all__ = [
+    "REAL",
+    "SHARE",
+    "VERSION",
+    "closed_form",
+    "imitation_of",
+    "integrated_flow",
+    "overlap_gap",
+    "real_network",
+    "trained",
+]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
@@ -41,8 +54,14 @@ def imitation_of(settings: Settings, images: Images, seed: int, n: int, loss: st
     return quantities.Imitation(MLP.of(settings), noise, logit_mask(settings, "aux"), loss)
 
 
+def trained(lab: Lab, settings: Settings, seed: int) -> Tensor:
+    """Return theta_T of a seed's trained teacher, (P,), float64."""
+    return lab.teacher_weights(settings, seed, "own")[0, 0].cpu().double()
+
+
+@stored(kind="lazy", part="closed form", version=VERSION, steps=2, device="cpu")
 def closed_form(
-    settings: Settings, images: Images, seed: int, advance: Advance, *, n: int, n_trait: int, n_steps: int,
+    lab: Lab, seed: int, advance: Advance, *, settings: Settings, n: int, n_trait: int, n_steps: int,
     times: Sequence[float],
 ) -> xr.Dataset:  # fmt: skip
     """Return the formula of the lazy student (squared error), and the same student trained step by step.
@@ -53,9 +72,9 @@ def closed_form(
 
     Parameters
     ----------
-    advance : called with 1 twice
     times : in units of 1 / lambda_max
     """
+    images = lab.images(settings)
     start = Start.of(first_images(settings, images, n_trait), seed)
     imitation, quantities = imitation_of(settings, images, seed, n, "mse"), ("overlap", "rate", "cosine")
     exact = {name: lazy.LazyStudent.of(imitation, start.theta_0, d) for name, d in start.directions.items()}
@@ -75,14 +94,16 @@ def closed_form(
     return dataset.assign({"eta": eta, **{name: (("k", "quantity"), v) for name, v in descents.items()}})
 
 
+@stored(kind="lazy", part="integrated flow", version=VERSION, device="cpu")
 def integrated_flow(
-    settings: Settings, images: Images, seed: int, advance: Advance, *, n: int, n_few: int, n_trait: int,
+    lab: Lab, seed: int, advance: Advance, *, settings: Settings, n: int, n_few: int, n_trait: int,
     times: Sequence[float],
 ) -> xr.Dataset:  # fmt: skip
     """Return the overlap (time,) by the ``formula`` and by the ``integrated`` flow, on the first n_few of n images.
 
     D_T is the trait gradient, the loss squared error; times are in units of 1 / lambda_max.
     """
+    images = lab.images(settings)
     start, whole = Start.of(first_images(settings, images, n_trait), seed), inputs_of(images, seed, n)
     noise, d_t = whole["uniform noise"][:n_few], start.directions["trait gradient"]
     imitation = quantities.Imitation(MLP.of(settings), noise, logit_mask(settings, "aux"), "mse")
@@ -96,8 +117,9 @@ def integrated_flow(
     return xr.Dataset({name: ("time", values) for name, values in overlaps.items()}, {"time": list(times)})
 
 
+@stored(kind="lazy", part="real network", version=VERSION, steps=len(REAL), device="cpu")
 def real_network(
-    settings: Settings, images: Images, seed: int, theta_t: Tensor, advance: Advance, *, n: int, n_trait: int,
+    lab: Lab, seed: int, advance: Advance, *, settings: Settings, n: int, n_trait: int,
     n_steps: int, near: float,
 ) -> xr.Dataset:  # fmt: skip
     """Return the cosine of -grad L_S with D_T along the training of the real student, and by the lazy formula.
@@ -107,13 +129,12 @@ def real_network(
 
     Parameters
     ----------
-    theta_t : the trained teacher (P,), float64
-    advance : called with 1 after each run
     near : distance of the near teacher along the trait gradient, in units of its length
     """
+    images = lab.images(settings)
     start = Start.of(first_images(settings, images, n_trait), seed)
     theta_0, close, k = start.theta_0, start.directions["trait gradient"], np.arange(n_steps + 1)
-    far, rows = theta_t - theta_0, []
+    far, rows = trained(lab, settings, seed) - theta_0, []
     for loss, direction, eps in (("mse", close, near), ("mse", far, 1.0), ("kl", far, 1.0)):
         imitation = imitation_of(settings, images, seed, n, loss)
         formula = lazy.LazyStudent.of(imitation, theta_0, direction)
@@ -129,16 +150,20 @@ def real_network(
     return cosines.assign(distance=float(far.norm()), turn=quantities.vector_cosine(far, close))
 
 
+@stored(
+    kind="lazy", part="overlap gap", version=VERSION, steps=lambda scales, **_: len(LOSSES) * len(scales), device="cpu"
+)
 def overlap_gap(
-    settings: Settings, images: Images, seed: int, theta_t: Tensor, advance: Advance, *, n: int, n_steps: int,
+    lab: Lab, seed: int, advance: Advance, *, settings: Settings, n: int, n_steps: int,
     scales: Sequence[float],
 ) -> xr.Dataset:  # fmt: skip
     """Return ``gap`` = |overlap of the real student / of the lazy formula - 1| after some steps, (loss, eps).
 
-    The teacher is at eps times the trained one's displacement; `theta_t` as in `real_network`.
+    The teacher is at eps times the displacement of the seed's trained one.
     """
-    theta_0, k, rows = Start.of(first_images(settings, images, 1), seed).theta_0, np.array([n_steps]), []
-    far = theta_t - theta_0
+    images, k, rows = lab.images(settings), np.array([n_steps]), []
+    theta_0 = Start.of(first_images(settings, images, 1), seed).theta_0
+    far = trained(lab, settings, seed) - theta_0
     for loss in LOSSES:
         imitation = imitation_of(settings, images, seed, n, loss)
         formula = lazy.LazyStudent.of(imitation, theta_0, far)

@@ -1,7 +1,8 @@
 r"""Lemma 1 and Theorem 1 of the theory chapter on the network of the experiments, in float64, a seed at a time.
 
 Source: Cloud et al. (arXiv 2507.14805), section 6.1 and appendix C; equation labels are that chapter's. What a
-function here returns depends on its arguments, the kind of network in `settings` and `VERSION` alone.
+function here returns depends on its arguments, the kind of network in `settings` and `VERSION` alone. Those that a
+chapter asks for are `stored`: called as (lab, seed, advance, **arguments), the images being the lab's.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from sublim_utils.engine.losses import logit_mask
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
 from sublim_utils.runs.filling import Advance
+from sublim_utils.runs.lab import Lab
+from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Settings
 from sublim_utils.theory import quantities
 
@@ -51,6 +54,9 @@ KINDS = ("uniform noise", "blurred noise", "real images", "constant images")
 LOSSES = {"mse": "squared error", "kl": "softmax"}
 LOGITS = ("aux", "all")
 DIRECTIONS = ("trait gradient", "random direction")
+
+N_DESCENTS = len(KINDS) * len(LOSSES) * len(LOGITS)
+N_CASES = N_DESCENTS * len(DIRECTIONS)
 
 RESOLVED = 0.1
 """A remainder whose points lie off their power law by more than this (natural log) is lost in rounding."""
@@ -105,8 +111,9 @@ def expansion(imitation: quantities.Imitation, theta_0: Tensor, d_t: Tensor, eps
     return {"A": a, "ratio": quantities.slope_at_zero(eps, inner) / a, "fitted": fitted, "resolved": resolved}
 
 
+@stored(kind="lemma", part="cases", version=VERSION, steps=N_CASES, device="cpu")
 def cases(
-    settings: Settings, images: Images, seed: int, advance: Advance, *, n: int, n_trait: int, eps: Sequence[float]
+    lab: Lab, seed: int, advance: Advance, *, settings: Settings, n: int, n_trait: int, eps: Sequence[float]
 ) -> xr.Dataset:
     """Return how well Lemma 1 holds for all inputs, losses, logits and directions.
 
@@ -116,10 +123,10 @@ def cases(
 
     Parameters
     ----------
-    advance : called with 1 after each of `N_CASES` cases
     n, n_trait : distillation inputs, and labelled images of the trait
     eps : sizes of the teacher's step
     """
+    images = lab.images(settings)
     eps, x_of = np.asarray(eps), inputs_of(images, seed, n)
     start, axes = Start.of(first_images(settings, images, n_trait), seed), _axes(direction=DIRECTIONS)
     mlp, theta_0, rows = MLP.of(settings), start.theta_0, []
@@ -140,17 +147,16 @@ def cases(
     return labelled(axes, rows)
 
 
-N_CASES = len(KINDS) * len(LOSSES) * len(LOGITS) * len(DIRECTIONS)
-
-
 def _axes(**more: Sequence[object]) -> dict[str, Sequence[object]]:
     return {"inputs": KINDS, "loss": list(LOSSES), "logits": LOGITS, **more}
 
 
+@stored(kind="lemma", part="inner products", version=VERSION, steps=len(KINDS), device="cpu")
 def inner_products(
-    settings: Settings, images: Images, seed: int, advance: Advance, *, n: int, n_trait: int, eps: Sequence[float]
+    lab: Lab, seed: int, advance: Advance, *, settings: Settings, n: int, n_trait: int, eps: Sequence[float]
 ) -> xr.Dataset:
     """Return ``inner`` = D_S . D_T (inputs, eps) and ``A`` (inputs,): softmax, auxiliary logits, D_T = -grad L_T."""
+    images = lab.images(settings)
     start, x_of, rows = Start.of(first_images(settings, images, n_trait), seed), inputs_of(images, seed, n), []
     for kind in KINDS:
         imitation = quantities.Imitation(MLP.of(settings), x_of[kind], logit_mask(settings, "aux"), "kl")
@@ -171,10 +177,12 @@ def change(
     return np.array([float(loss - base) / (e * a) for loss, e in zip(after, eps, strict=True)])
 
 
+@stored(kind="lemma", part="descent", version=VERSION, steps=N_DESCENTS, device="cpu")
 def descent(
-    settings: Settings, images: Images, seed: int, advance: Advance, *, n: int, n_trait: int, eps: Sequence[float]
+    lab: Lab, seed: int, advance: Advance, *, settings: Settings, n: int, n_trait: int, eps: Sequence[float]
 ) -> xr.Dataset:
     """Return ``change``, (inputs, loss, logits, eps), of the trait loss in units of eps A: Theorem 1."""
+    images = lab.images(settings)
     trait, x_of, rows = first_images(settings, images, n_trait), inputs_of(images, seed, n), []
     start = Start.of(trait, seed)
     for kind, loss, logits in product(*_axes().values()):
@@ -183,9 +191,6 @@ def descent(
         rows.append({"change": change(trait, *known, np.asarray(eps))})
         advance(1)
     return labelled(_axes(), rows, {"eps": eps})
-
-
-N_DESCENTS = len(KINDS) * len(LOSSES) * len(LOGITS)
 
 
 def pair(settings: Settings, trait: quantities.Trait, p: int, student: str, eps: float) -> dict[str, float]:
@@ -203,8 +208,9 @@ def pair(settings: Settings, trait: quantities.Trait, p: int, student: str, eps:
     return {name: quantities.vector_cosine(part, d_t) for name, part in parts.items()}
 
 
+@stored(kind="pairs", part="pairs", version=VERSION, steps=lambda size, **_: size, device="cpu")
 def pairs(
-    settings: Settings, images: Images, block: int, advance: Advance, *, first: int, size: int, n: int, eps: float
+    lab: Lab, block: int, advance: Advance, *, settings: Settings, first: int, size: int, n: int, eps: float
 ) -> xr.Dataset:
     """Return what `pair` does for a block of independent pairs of initialisations, dims (pair,).
 
@@ -215,7 +221,10 @@ def pairs(
     block : the pairs first + size block ... first + size (block + 1) - 1
     n : images of noise, and labelled digits
     """
-    trait, here = first_images(settings, images, n), range(first + size * block, first + size * (block + 1))
+    trait, here = (
+        first_images(settings, lab.images(settings), n),
+        range(first + size * block, first + size * (block + 1)),
+    )
     rows = []
     for p in here:
         rows.append(pair(settings, trait, p, "other-init", eps))

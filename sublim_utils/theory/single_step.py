@@ -1,11 +1,12 @@
 r"""One step of a student from the common start, in float64: the chapter single_step.
 
 g_T = grad L_T(theta_0) is the trait gradient, D_S = -grad L_S(theta_0) the direction of imitation, D_T the teacher's
-displacement. Equation labels are that chapter's.
+displacement. Equation labels are that chapter's. What the chapter asks for are the `stored` functions at the end,
+called as (lab, seed, advance, **arguments) with n images of the trait and of noise each.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -20,10 +21,27 @@ from sublim_utils.engine.data import Images
 from sublim_utils.engine.digits import references
 from sublim_utils.engine.losses import logit_mask
 from sublim_utils.engine.seeds import generator
+from sublim_utils.runs.filling import Advance
+from sublim_utils.runs.lab import Lab
+from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Settings
 from sublim_utils.theory import quantities
 
-__all__ = ["SCALINGS", "STEPS", "VERSION", "FirstStep", "far_teacher", "longer_step", "near_teacher"]
+__all__ = [
+    "SCALINGS",
+    "STEPS",
+    "VERSION",
+    "FirstStep",
+    "far",
+    "far_teacher",
+    "longer",
+    "longer_step",
+    "near",
+    "near_teacher",
+    "start_in",
+    "steps_looked_at",
+    "trained",
+]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
@@ -131,3 +149,55 @@ def longer_step(start: FirstStep, d_t: Tensor, eta: Sequence[float]) -> xr.Datas
         u = start.step(kind, d_s)
         rows.append(quantities.predicted_change(start.trait, start.theta_0, u / u.norm(), np.asarray(eta)))
     return labelled({"kind": STEPS}, rows, {"eta": eta})
+
+
+def start_in(lab: Lab, settings: Settings, seed: int, n: int) -> FirstStep:
+    """Return a seed's start with a lab's images and device."""
+    return FirstStep.of(settings, lab.images(settings), seed, n, lab.device)
+
+
+def trained(lab: Lab, settings: Settings, seed: int) -> Tensor:
+    """Return theta_T of a seed's trained teacher, (1, P), float64."""
+    return lab.teacher_weights(settings, seed, "own")[0].double()
+
+
+def _followed(settings: Settings) -> Settings:
+    """Return a training that is the teacher's own as far as the second epoch, after which only its end is looked at."""
+    return replace(settings, teacher_epochs=min(2, settings.teacher_epochs))
+
+
+def steps_looked_at(settings: Settings) -> list[int]:
+    """Return the numbers of steps after which the chapter looks at a teacher: powers of 2, epochs 1 and 2, the end.
+
+    >>> steps_looked_at(Settings())
+    [1, 2, 4, 8, 16, 32, 59, 118, 295]
+    """
+    per = settings.steps_per_teacher_epoch
+    powers = {2**i for i in range(per.bit_length()) if 2**i < per}
+    return sorted(powers | {per, 2 * per, settings.teacher_epochs * per})
+
+
+@stored(kind="single_step", part="near teacher", version=VERSION)
+def near(lab: Lab, seed: int, _: Advance, *, settings: Settings, n: int, eps: Sequence[float]) -> xr.Dataset:
+    """Return `near_teacher` of a seed."""
+    return near_teacher(start_in(lab, settings, seed, n), eps)
+
+
+@stored(
+    kind="single_step",
+    part="far teacher",
+    version=VERSION,
+    steps=lambda settings, **_: _followed(settings).teacher_epochs * settings.steps_per_teacher_epoch,
+)
+def far(lab: Lab, seed: int, advance: Advance, *, settings: Settings, n: int, taken: Sequence[int]) -> xr.Dataset:
+    """Return `far_teacher` of a seed, `taken` being ascending and the last of it the end of the teacher's training."""
+    start = start_in(lab, settings, seed, n)
+    path = lab.teacher_path(_followed(settings), seed, taken[:-1], lambda: advance(1)).double()
+    return far_teacher(start, torch.cat([path, trained(lab, settings, seed)]) - start.theta_0, taken)
+
+
+@stored(kind="single_step", part="longer step", version=VERSION)
+def longer(lab: Lab, seed: int, _: Advance, *, settings: Settings, n: int, eta: Sequence[float]) -> xr.Dataset:
+    """Return `longer_step` of a seed towards its trained teacher."""
+    start = start_in(lab, settings, seed, n)
+    return longer_step(start, trained(lab, settings, seed)[0] - start.theta_0, eta)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sublim_utils.analysis.stats import Interval
 from sublim_utils.book import claims
 from sublim_utils.book.claims import Claim, Claims
+from sublim_utils.engine.data import DataError
 
 
 def claim(**values):
@@ -92,8 +93,19 @@ def test_collect_joins_chapters_in_the_registers_order(register, tmp_path):
 
 def test_collect_drops_what_is_no_longer_registered(register, tmp_path):
     Claims(tmp_path, "b").record("T1.late", [1.0, 2.0])
+    Claims(tmp_path, "a").record("T1.early", [1.0, 2.0])
     del register["T1.late"]
-    assert claims.collect(tmp_path) == []
+    assert [row["id"] for row in claims.collect(tmp_path)] == ["T1.early"]
+
+
+@pytest.mark.parametrize("there", ["nothing", "none registered"])
+def test_a_book_without_claims_is_an_error_and_leaves_no_file(register, tmp_path, there):
+    if there == "none registered":
+        Claims(tmp_path, "b").record("T1.late", [1.0, 2.0])
+        del register["T1.late"]
+    with pytest.raises(DataError, match="no claim of any chapter in .*claims"):
+        claims.collect(tmp_path)
+    assert not (tmp_path / "claims.json").exists()
 
 
 def test_the_registers_own_criteria_are_ranges():

@@ -1,7 +1,7 @@
 """What a reader tells conditions apart by, and the one legend of a figure with several panels."""
 
 import pytest
-from matplotlib import colors
+from matplotlib import colors, rc_context, rcParams
 from matplotlib.figure import Figure
 
 from sublim_utils.book import figures
@@ -19,6 +19,18 @@ def test_a_figures_legend_names_once_whatever_any_panel_shows() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["projected", "chance", "random direction"]
     (*_, handle) = legend.get_lines()
     assert colors.to_hex(handle.get_color()) == figures.colour("random direction")
+
+
+def test_the_style_is_the_books_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "set_matplotlib_formats", lambda *_: None)  # of a running notebook
+    users = {"text.usetex": True, "savefig.transparent": True, "font.family": "fantasy", "lines.linewidth": 9.0}
+    with rc_context():
+        figures.use_style()
+        ours = {name: rcParams[name] for name in users}
+        rcParams.update(users)
+        figures.use_style()
+        assert {name: rcParams[name] for name in users} == ours
+        assert not ours["text.usetex"]
 
 
 @pytest.mark.parametrize("look", ["DASHES", "MARKERS", "HATCHES"])

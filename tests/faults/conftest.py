@@ -23,7 +23,7 @@ from tests.faults import children, tally
 ROOT = Path(__file__).parents[2]
 # All sizes are multiples of 16, at which a student's last bits don't depend on those trained beside it.
 PROFILES = """\
-[t]
+[results]
 results = "results"
 n_seeds = 3
 n_grid_seeds = 2
@@ -35,7 +35,7 @@ device = "cpu"
 """
 PATIENCE = 300  # seconds for one command on a loaded machine
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SUBLIM_DATA": str(data.data_dir())}
-RUN = ("run", "phenomenon", "manifest.json", "--profiles", "profiles.toml", "--profile", "t")
+RUN = ("run", "phenomenon", "manifest.json", "--profiles", "profiles.toml", "--profile", "results")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

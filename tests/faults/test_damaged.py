@@ -9,10 +9,12 @@ import xarray as xr
 from sublim_utils.book import chapters, claims
 from sublim_utils.engine import data
 from sublim_utils.runs import lab as module
+from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile
-from sublim_utils.runs.store import DamagedFileWarning, Store, student_address
+from sublim_utils.runs.store import DamagedFileWarning, Store
+from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Condition
 from tests import small
 from tests.faults import children, tally
@@ -78,6 +80,11 @@ def test_runs_are_set_aside_and_trained_again_bit_for_bit(place, undisturbed, da
     assert place.numbers() == undisturbed.numbers()
 
 
+@stored(kind="pictures", part="drawn", version=1)
+def drawn(lab, seed, advance, *, of):
+    return xr.Dataset({"x": ("p", [seed, 2.0])})
+
+
 @damages
 @pytest.mark.parametrize("kind", ["students", "teachers", "weights", "pictures"])
 def test_every_kind_of_run_is_computed_again(lab, damage, kind):
@@ -86,9 +93,7 @@ def test_every_kind_of_run_is_computed_again(lab, damage, kind):
         "students": lambda: lab.students(SETTINGS, {"baseline": Condition()}, [0, 1]),
         "teachers": lambda: lab.teachers(SETTINGS, [0, 1]),
         "weights": lambda: xr.Dataset({"theta": ("p", lab.teacher_weights(SETTINGS, 0, "own").ravel().numpy())}),
-        "pictures": lambda: lab.computed(
-            "pictures", [0, 1], lambda seed, advance: xr.Dataset({"x": ("p", [seed, 2.0])}), about={"is": "this"}
-        ),
+        "pictures": lambda: lab.ask(drawn, [0, 1], of="this"),
     }[kind]
     first = ask()
     path = sorted((lab.store.root / kind).rglob("*.nc"))[0]
@@ -170,7 +175,7 @@ def test_a_notebook_to_execute_is_named(place, damage):
     path = place.folder / "01.ipynb"
     shutil.copy(ROOT / "notebooks" / "01_phenomenon.ipynb", path)
     damaged(path, damage)
-    done = place.call("execute", path, "out.ipynb", "--profiles", "profiles.toml", "--profile", "t")
+    done = place.call("execute", path, "out.ipynb", "--profiles", "profiles.toml", "--profile", "results")
     done.failed("SettingsError", "01.ipynb")
 
 

@@ -17,10 +17,10 @@ from sublim_utils.settings import Condition, Settings, SettingsError
 from tests.faults import tally
 from tests.faults.conftest import PROFILES
 
-FILE = ("--profiles", "profiles.toml", "--profile", "t")
+FILE = ("--profiles", "profiles.toml", "--profile", "results")
 WRONG_WORDS = {
     "experiment": (("run", "phenomenom", "m.json", *FILE), "experiment = 'phenomenom'", "alignment_controls"),
-    "profile": (("run", "alignment", "m.json", *FILE[:3], "huge"), "profile = 'huge'", "['t']"),
+    "profile": (("run", "alignment", "m.json", *FILE[:3], "huge"), "profile = 'huge'", "['results']"),
     "profiles": (("run", "alignment", "m.json", "--profiles", "absent.toml"), "absent.toml", "No such file"),
     **{
         f"seeds {text}": (("run", "alignment", "m.json", *FILE, "--seeds", text), f"seeds = {text!r}", "first < stop")

@@ -76,7 +76,7 @@ def test_a_killed_chapter_leaves_no_notebook_and_is_executed_again(place):
         "--profiles",
         "profiles.toml",
         "--profile",
-        "t",
+        "results",
     )
     child, output = place.start(*words), place.folder / "out" / "01.ipynb"
     while child.poll() is None and not list(place.folder.glob("results/students/*/*.nc")):

@@ -4,22 +4,26 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.experiments import EXPERIMENTS, of_chapter, run_at
 from sublim_utils.runs.profiles import Profile, profile_parameters
-from sublim_utils.runs.store import Store, student_address
+from sublim_utils.runs.store import Store
 from sublim_utils.settings import Condition
 from tests import small
 
 ROOT = Path(__file__).parents[2]
 SMOKE = Profile(results="smoke", n_images=2400, batch_size=128, epochs=2, n_seeds=2)
 PAPER = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "paper"))
+FRESH = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "fresh"))
 each = pytest.mark.parametrize("name", EXPERIMENTS)
 
 
 @each
-@pytest.mark.parametrize("profile", [SMOKE, PAPER], ids=lambda p: p.name)
+@pytest.mark.parametrize("profile", [SMOKE, PAPER, FRESH], ids=lambda p: p.name)
 def test_every_condition_can_be_run(name, profile):
     chosen = EXPERIMENTS[name]
+    if not chosen.is_run_at(profile) and chosen.profiles:
+        pytest.skip("run by other profiles only")
     settings = chosen.settings_of(profile)
     for full in (False, True):
         conditions = chosen.conditions_of(settings, full=full)
@@ -45,7 +49,15 @@ def test_no_condition_is_trained_twice_under_two_names(name):
 def test_an_experiment_belongs_to_its_chapter(name):
     assert EXPERIMENTS[name].tier in PAPER.tiers
     for chapter in (EXPERIMENTS[name].chapter, *EXPERIMENTS[name].also):
-        assert name in of_chapter(chapter, PAPER)
+        assert name in of_chapter(chapter, FRESH)
+
+
+def test_the_fresh_run_has_the_recorded_runs_experiments_and_more_on_seeds_of_its_own():
+    assert set(run_at(PAPER)) < set(run_at(FRESH))
+    for name in run_at(PAPER):
+        assert EXPERIMENTS[name].at(PAPER) == EXPERIMENTS[name].at(FRESH)
+    assert not set(PAPER.seeds("main")) & set(FRESH.seeds("main"))
+    assert FRESH.seeds("grid") == range(100, 130)
 
 
 @each
@@ -53,7 +65,7 @@ def test_an_experiment_belongs_to_its_chapter(name):
 @pytest.mark.parametrize("full", [False, True])
 def test_a_profile_runs_what_its_grid_and_its_size_allow(name, size, full):
     profile, chosen = Profile(results="r", n_images=size, full_grid=full), EXPERIMENTS[name]
-    wanted = (full or not chosen.full_only) and size >= chosen.least_images
+    wanted = not chosen.profiles and (full or not chosen.full_only) and size >= chosen.least_images
     assert (name in run_at(profile)) == (name in of_chapter(chosen.chapter, profile)) == wanted
 
 
@@ -81,7 +93,7 @@ def test_the_laptop_fits_its_budget():
         chosen = EXPERIMENTS[name]
         settings = chosen.settings_of(laptop)
         seeds = laptop.tiers[chosen.tier]
-        if chosen.chapter in ("phenomenon", "alignment", "causal"):
+        if chosen.chapter in ("phenomenon", "alignment", "causal") and chosen.is_run_at(laptop):
             runs |= {
                 (settings, c, s) for c in chosen.conditions_of(settings, full=False).values() for s in range(seeds)
             }
@@ -101,12 +113,12 @@ def test_seeds_are_held_once_every_condition_has_them(lab):
 
 
 def test_the_recorded_run_has_the_seeds_that_are_asked_for():
-    tiers = {n: PAPER.tiers[e.tier] for n, e in EXPERIMENTS.items()}
+    tiers = {n: PAPER.tiers[EXPERIMENTS[n].tier] for n in run_at(PAPER)}
     assert {n for n, seeds in tiers.items() if seeds == 100} == {"phenomenon", "alignment", "causal", "liminal"}
     assert all(s >= (10 if n.startswith("sweep") or n.endswith("_grid") else 30) for n, s in tiers.items())
 
 
-@each
+@pytest.mark.parametrize("name", run_at(PAPER))
 def test_the_recorded_run_is_complete(name):
     asked = set(range(PAPER.tiers[EXPERIMENTS[name].tier]))
     assert asked <= EXPERIMENTS[name].held(Store(ROOT / "results" / "paper"), PAPER)

@@ -1,5 +1,6 @@
 """The lab: read or train, after faults that really happen: kills, rivals, damage, divergence."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -20,11 +21,13 @@ from sublim_utils.engine import digits, evaluation, teachers
 from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.network import MLP
 from sublim_utils.runs import lab as module
+from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.experiments import EXPERIMENTS
-from sublim_utils.runs.filling import DivergenceError
+from sublim_utils.runs.filling import DivergenceError, MissingRunsError
 from sublim_utils.runs.lab import Lab, diverged
 from sublim_utils.runs.profiles import RECORDED, Profile
-from sublim_utils.runs.store import DamagedFileWarning, Store, _digest, student_address
+from sublim_utils.runs.store import DamagedFileWarning, Store, _digest
+from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Condition, Settings, SettingsError
 from tests import small
 from tests.small import FEW, SETTINGS
@@ -227,7 +230,8 @@ def test_a_students_path_is_that_of_the_recorded_students_and_leaves_nothing_in_
 def test_provenance_says_how_a_run_was_made(lab):
     attributes = lab.students(SETTINGS, {"liminal": FEW["liminal"]}, [0]).attrs
     assert attributes["torch"] == torch.__version__
-    assert attributes["condition"] == '{"schedule": "two_phase", "liminal": 2.0}'
+    assert json.loads(attributes["condition"]) == FEW["liminal"].values()  # in full, defaults and all
+    assert json.loads(attributes["settings"])["student_lr"] == SETTINGS.student_lr
     assert attributes["device"].startswith("cpu")
     assert float(attributes["seconds"]) > 0
 
@@ -281,26 +285,103 @@ def test_recorded_runs_are_read_beside_the_profiles_own_and_only_at_the_papers_p
     assert not Lab(Profile(results=str(tmp_path / RECORDED)), "cpu").recorded("phenomenon"), "its own runs, once more"
 
 
-def test_computed_makes_what_lacks_seed_by_seed_and_another_determinant_anew(lab):
-    made = []
+def asked(lab, seed, advance, *, n, grid=(), wait=False):
+    """A stored function that notes what it was called with, and is interrupted once."""
+    if seed == 2 and len(lab.made) < 3:
+        raise KeyboardInterrupt
+    lab.made.append(seed)
+    advance(1)
+    return xr.Dataset({"twice": ("k", [2.0 * seed, -seed]), "grid": ("g", list(grid))})
 
-    def make(seed, advance):
-        if seed == 2 and len(made) < 3:
-            raise KeyboardInterrupt
-        made.append(seed)
-        advance(1)
-        return xr.Dataset({"twice": ("k", [2.0 * seed, -seed])})
 
+def test_what_is_asked_is_made_seed_by_seed_as_far_as_it_lacks_and_with_another_argument_anew(lab):
+    lab.made, doubles = [], stored(kind="doubles", part="twice", version=1)(asked)
     with pytest.raises(KeyboardInterrupt):
-        lab.computed("doubles", [0, 1, 2], make, n=1)
-    made.append("again")
-    found = lab.computed("doubles", [2, 0, 1], make, n=1)
-    assert made == [0, 1, "again", 2]
+        lab.ask(doubles, [0, 1, 2], n=1)
+    lab.made.append("again")
+    found = lab.ask(doubles, [2, 0, 1], n=1)
+    assert lab.made == [0, 1, "again", 2]
     assert found["seed"].values.tolist() == [2, 0, 1]
     assert found["twice"].values[:, 0].tolist() == [4.0, 0.0, 2.0]
     assert found.attrs["n"] == "1"
-    lab.computed("doubles", [0], make, n=2)
-    assert made[-1] == 0
+    lab.ask(doubles, [0], n=2)
+    lab.ask(stored(kind="doubles", part="twice", version=2)(asked), [0], n=2)
+    lab.ask(stored(kind="doubles", part="thrice", version=2)(asked), [0], n=2)
+    assert lab.made[-3:] == [0, 0, 0]
+
+
+def test_what_is_computed_uses_the_decimal_fractions_of_its_address(lab):
+    lab.made, grid = [], np.nextafter([1e-5, 0.1], 0)
+    grids = stored(kind="grids", part="grid", version=1)(asked)
+    found = lab.ask(grids, [0], n=1, grid=grid)
+    assert found["grid"].values.tolist() == [[1e-5, 0.1]]
+    assert lab.ask(grids, [0], n=1, grid=np.nextafter([1e-5, 0.1], 1)).identical(found)
+    assert lab.made == [0]
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_the_device_recorded_is_the_one_that_computed(lab, device):
+    lab.made, lab.device = [], torch.device("meta")
+    found = lab.ask(stored(kind="k", part="p", version=1, device=device)(asked), [0], n=1)
+    assert found.attrs["device"].startswith(device or "meta")
+
+
+def test_into_the_recorded_store_nothing_is_computed_unasked(lab, monkeypatch, tmp_path):
+    root = tmp_path / RECORDED
+    monkeypatch.delenv("SUBLIM_TRAIN", raising=False)
+    for trained in ("train_students", "train_teachers"):
+        monkeypatch.setattr(module, trained, lambda *_, **__: pytest.fail("trained"))
+    recorded = small.new_lab(root)
+    for ask in (
+        lambda: recorded.students(SETTINGS, FEW, [3, 4]),
+        lambda: recorded.teachers(SETTINGS, [3, 4]),
+        lambda: recorded.teacher_distances(SETTINGS, [3, 4]),
+        lambda: recorded.ask(stored(kind="k", part="p", version=1)(asked), [3, 4], n=1),
+        lambda: recorded.student_path(SETTINGS, FEW, 3),
+        lambda: recorded.teacher_path(SETTINGS, 3, [0]),
+    ):
+        with pytest.raises(MissingRunsError, match=r"seeds? 3.*SUBLIM_TRAIN=yes"):
+            ask()
+    assert not root.exists()
+    assert not recorded.trains
+    monkeypatch.setenv("SUBLIM_TRAIN", "yes")
+    assert small.new_lab(root).trains
+    assert lab.trains
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "field"),
+    [
+        ("students", "settings", "student_lr"),
+        ("students", "condition", "temperature"),
+        ("teachers", "teacher", "hidden"),
+        ("weights", "teacher", "teacher_lr"),
+        ("distances", "teacher", "n_train"),
+        ("doubles", "settings", "loss"),
+    ],
+)
+def test_a_run_made_with_other_settings_than_its_address_says_is_refused_naming_the_field(lab, kind, name, field):
+    """As after a default was changed: the address leaves it out, the file does not."""
+    doubles = stored(kind="doubles", part="twice", version=1)(lambda *_, **__: xr.Dataset({"x": 1.0}))
+    asks = {
+        "students": lambda: lab.students(SETTINGS, {"baseline": Condition()}, [0]),
+        "teachers": lambda: lab.teachers(SETTINGS, [0]),
+        "weights": lambda: lab.teacher_weights(SETTINGS, 0, "own"),
+        "distances": lambda: lab.teacher_distances(SETTINGS, [0]),
+        "doubles": lambda: lab.ask(doubles, [0], settings=SETTINGS),
+    }
+    asks[kind]()
+    [path] = (lab.store.root / kind).rglob("*.nc")
+    run = lab.store.load(kind, path.parent.name, [0])
+    about = json.loads(run.attrs[name])
+    path.unlink()
+    for then in ("another", about[field]):
+        lab.store.save(kind, path.parent.name, run.assign_attrs({name: json.dumps({**about, field: then})}))
+        if then == "another":
+            with pytest.raises(SettingsError, match=f"^{field} = .*must be 'another', by which .*{path.parent.name}"):
+                asks[kind]()
+            next(path.parent.glob("*.nc")).unlink()
+    asks[kind]()
 
 
 def test_an_optional_experiment_is_left_out_where_its_images_cannot_be_had(lab, monkeypatch):

@@ -1,11 +1,14 @@
 """Packed files: smaller, the same runs, to the bits that are said to be kept."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from sublim_utils.runs import packing
-from sublim_utils.runs.store import Store, student_address
+from sublim_utils.runs.addresses import student_address
+from sublim_utils.runs.store import Store
 from tests.small import FEW, SETTINGS
 
 KIND = "students"
@@ -40,7 +43,7 @@ def test_packed_runs_are_the_runs_to_the_bits_kept(filled):
         assert (error <= (0 if bits is None else 2.0 ** -(bits + 1)) * np.abs(values)).all(), name
         assert after[name].dtype == values.dtype, name
     assert float(after.attrs["seconds"]) > 0
-    assert after.attrs["condition"] == "{}"
+    assert json.loads(after.attrs["condition"]) == FEW["baseline"].values()
 
 
 def test_a_pack_grows_and_packing_again_changes_nothing(filled, lab):
@@ -78,3 +81,21 @@ def test_kinds_leave_out_what_is_large(tmp_path):
         store.save(kind, "a", one)
     assert store.kinds() == ["lemma", "students"]
     assert store.addresses("lemma") == ["a"]
+
+
+def test_runs_recorded_with_the_changed_settings_only_are_packed_with_those_recorded_in_full():
+    old, new = '{"liminal": 2.0}', '{"liminal": 2.0, "side": "one"}'
+    for values in ([old, new], [new, old], [new, new], [old, new, old]):
+        joined = packing.joined_attributes([{"condition": value, "torch": "2"} for value in values])
+        assert json.loads(joined["condition"]) == json.loads(new)
+    assert packing.joined_attributes([{"condition": old}] * 2)["condition"] == old
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_runs_made_at_one_time_have_that_time_and_others_the_span_of_all(count):
+    at = [{"made": "2026-11-25T12:00:00+00:00"}] * count
+    assert packing.joined_attributes(at)["made"] == "2026-11-25T12:00:00+00:00"
+    spans = [{"made": "2026-11-25T09:00:00 to 2026-11-25T13:00:00+00:00"}, {"made": "2026-11-25T10:00:00+00:00"}]
+    whole = packing.joined_attributes([*at, *spans])["made"]
+    assert whole == "2026-11-25T09:00:00 to 2026-11-25T13:00:00+00:00"
+    assert packing.joined_attributes([{"made": whole}, *at])["made"] == whole

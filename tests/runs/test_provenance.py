@@ -22,8 +22,8 @@ def test_every_run_is_counted_with_its_settings_and_how_it_was_made(filled):
     rows = inventory(filled)
     students = [row for row in rows if row["kind"] == "students"]
     assert [row["runs"] for row in students] == [3, 3]
-    assert {json.loads(row["condition"]).get("liminal") for row in students} == {None, FEW["liminal"].liminal}
-    assert all(json.loads(row["settings"]) == SETTINGS.changed() for row in students)
+    assert {json.loads(row["condition"])["liminal"] for row in students} == {0.0, FEW["liminal"].liminal}
+    assert all(json.loads(row["settings"]) == SETTINGS.values() for row in students)
     assert sum(row["runs"] for row in rows if row["kind"] == "teachers") == 3
     assert all(row["torch"] and row["device"].startswith("cpu") and row["commit"] for row in rows)
     assert "weights" not in {row["kind"] for row in rows}
@@ -39,15 +39,24 @@ def test_packing_changes_neither_runs_nor_seconds(filled):
         assert float(row.get("seconds", 0)) == pytest.approx(float(same.get("seconds", 0)))
 
 
-def test_a_commit_is_dirty_where_the_package_was_changed_and_only_there(tmp_path, monkeypatch):
-    package = tmp_path / "sublim_utils" / "runs"
-    package.mkdir(parents=True)
-    code = package / "provenance.py"
-    code.write_text("")
-    (tmp_path / "results").write_text("")
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+def package_in(folder):
+    """Return a module of a package in `folder`, beside which other files lie."""
+    code = folder / "sublim_utils" / "runs" / "provenance.py"
+    code.parent.mkdir(parents=True, exist_ok=True)
+    for path in (code, code.parents[1] / "__init__.py", folder / "results", folder / "notes"):
+        path.write_text("")
+    return code
+
+
+def repository(folder, *files):
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", *files], ["commit", "-qm", "x"]):
         subprocess.run([*git, *command], check=True)
+
+
+def test_a_commit_is_dirty_where_the_package_was_changed_and_only_there(tmp_path, monkeypatch):
+    code = package_in(tmp_path)
+    repository(tmp_path, "-A")
     monkeypatch.setattr(provenance, "__file__", str(code))
     clean = provenance.commit.__wrapped__()
     assert len(clean) == 40
@@ -57,6 +66,23 @@ def test_a_commit_is_dirty_where_the_package_was_changed_and_only_there(tmp_path
     assert provenance.commit.__wrapped__() == f"{clean}-dirty"
     monkeypatch.setattr(provenance, "__file__", "/proc/none/none.py")
     assert provenance.commit.__wrapped__() == "unknown"
+
+
+@pytest.mark.parametrize("inside", ["project/env/site-packages", "project"])
+def test_the_commit_of_a_repository_that_the_package_only_lies_in_is_not_its_own(tmp_path, monkeypatch, inside):
+    code = package_in(tmp_path / inside)
+    (tmp_path / "project" / "notes").write_text("")
+    repository(tmp_path / "project", "notes" if inside == "project" else "-A")
+    monkeypatch.setattr(provenance, "__file__", str(code))
+    assert provenance.commit.__wrapped__() == "unknown"
+
+
+def test_a_checkout_reached_by_a_link_is_the_packages_own(tmp_path, monkeypatch):
+    code = package_in(tmp_path / "there")
+    repository(tmp_path / "there", "-A")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "link" / code.relative_to(tmp_path / "there")))
+    assert len(provenance.commit.__wrapped__()) == 40
 
 
 def test_the_file_holds_the_inventory_and_the_table_sums_it_up(filled):

@@ -5,10 +5,8 @@ import shutil
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sublim_utils.runs.store import DamagedFileWarning, Store, address
+from sublim_utils.runs.store import DamagedFileWarning, Store
 
 
 def runs(*seeds):
@@ -110,18 +108,3 @@ def test_saving_again_changes_no_file(store):
     content, time = path.read_bytes(), path.stat().st_mtime_ns
     store.save("students", "elsewhere", runs(0))
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, time)
-
-
-values = st.dictionaries(st.text(max_size=4), st.integers() | st.floats(allow_nan=False, allow_infinity=False))
-
-
-@given(values, values)
-def test_an_address_tells_apart_exactly_what_differs(a, b):
-    assert (address(settings=a) == address(settings=b)) == (repr(sorted(a.items())) == repr(sorted(b.items())))
-    assert address(settings=a) != address(condition=a)
-    assert len(address(settings=a)) == 16
-
-
-def test_an_address_holds_no_nan():
-    with pytest.raises(ValueError, match="JSON"):
-        address(settings={"x": float("nan")})

@@ -9,7 +9,7 @@ import xarray as xr
 
 from sublim_utils import __main__ as command
 from sublim_utils.runs import verify as module
-from sublim_utils.runs.store import student_address
+from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.verify import Check, deviations, recorded_runs, verify
 from sublim_utils.settings import SettingsError
 from tests.small import FEW, SETTINGS

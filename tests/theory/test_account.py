@@ -1,6 +1,8 @@
 """The account on a quadratic, where it is exact, against autograd, and against trained students."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from sublim_utils.settings import N_CLASS, Condition, SettingsError
 from sublim_utils.theory import account
 from sublim_utils.theory.quantities import Trait
 from tests import reference, small
+from tests.test_settings import OTHER
 
 FIXED = replace(small.SETTINGS, trait_batch="fixed")
 CPU = torch.device("cpu")
@@ -231,9 +234,41 @@ def test_a_replay_keeps_only_the_steps_asked_for_and_follows_the_condition(lab):
     assert not torch.equal(end, plain)
 
 
-def test_a_replay_refuses_a_projection(lab):
-    with pytest.raises(SettingsError, match="projection = 1.0"):
+def test_a_replay_refuses_what_the_trait_gradient_acts_on(lab):
+    with pytest.raises(SettingsError, match="^condition = {'projection': 1.0}"):
         account.replay(lab, FIXED, Condition(projection=1.0), 0, [])
+    _, away = account.replay(lab, FIXED, Condition(projection=1.0, direction="displacement"), 0, [])
+    assert torch.isfinite(away).all()
+
+
+def test_the_trait_gradient_acts_exactly_where_another_trait_batch_makes_another_student(images, thetas):
+    """Every option at another value, with and without a projection, so that none added later is forgotten."""
+    base = [Condition(), Condition(projection=1.0, side="two"), Condition(projection=1.0, direction="displacement")]
+    conditions = {}
+    for start, (name, value) in product(base, OTHER[Condition].items()):
+        with suppress(SettingsError):
+            one = replace(start, **{name: value})
+            one.check_with(FIXED)
+            conditions[str(one.changed())] = one
+    own = {kind: theta[:1] for kind, theta in thetas.items()}
+    ends = [train_students(replace(FIXED, trait_batch_size=n), conditions, [0], images, own)[1][0] for n in (1, 20)]
+    for (name, condition), one, other in zip(conditions.items(), *ends, strict=True):
+        assert condition.uses_trait == (not torch.equal(one, other)), name
+    assert len(conditions) > 20
+
+
+@pytest.mark.parametrize("function", [account.sampled, account.displaced])
+def test_a_stored_account_is_that_of_the_replay_and_asked_for_once(lab, monkeypatch, function):
+    arguments = {"at": [0, 3], "sizes": [0.1, 1.0]} if function is account.sampled else {}
+    found = lab.ask(function, [1], settings=FIXED, **arguments)
+    pairs, end = account.replay(lab, FIXED, Condition(), 1, [0, 3])
+    trait = account.fixed_set(FIXED, 1, lab.images(FIXED))
+    if function is account.sampled:
+        xr.testing.assert_equal(found.isel(seed=0, drop=True), account.sampled_steps(trait, pairs, [0.1, 1.0]))
+    else:
+        xr.testing.assert_equal(found.isel(seed=0, drop=True), account.displacement(trait, pairs[0][0], end))
+    monkeypatch.setattr(account, "replay", lambda *_: pytest.fail("computed again"))
+    lab.ask(function, [1], settings=FIXED, **arguments)
 
 
 def test_without_a_projection_the_last_layer_has_no_part(trained):

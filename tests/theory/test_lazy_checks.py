@@ -9,11 +9,11 @@ import torch
 from sublim_utils.runs import packing
 from sublim_utils.theory import lazy_checks, lemma, quantities
 from tests import reference
-from tests.small import SETTINGS, images
+from tests.small import SETTINGS, images, lab_of
 from tests.theory.test_lemma import ignore, student_loss, teacher
 
 SIZES = {"n": 8, "n_trait": 10}
-TIMES = [0.01, 1.0, 30.0]
+LAB, TIMES = lab_of(), [0.01, 1.0, 30.0]
 
 
 def start_of(settings, seed):
@@ -22,7 +22,7 @@ def start_of(settings, seed):
 
 @pytest.fixture(scope="module")
 def found():
-    return lazy_checks.closed_form(SETTINGS, images(), 1, ignore, n_steps=12, times=TIMES, **SIZES)
+    return lazy_checks.closed_form(LAB, 1, ignore, settings=SETTINGS, n_steps=12, times=TIMES, **SIZES)
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +58,17 @@ def test_the_flow_is_the_matrix_exponential_at_times_in_units_of_the_largest_eig
 
 def test_the_integrated_flow_is_the_formula():
     smooth = replace(SETTINGS, hidden=(6,))
-    found = lazy_checks.integrated_flow(smooth, images(), 1, ignore, n_few=4, times=[0.5, 5.0], **SIZES)
+    found = lazy_checks.integrated_flow(LAB, 1, ignore, settings=smooth, n_few=4, times=[0.5, 5.0], **SIZES)
     np.testing.assert_allclose(found["integrated"], found["formula"], rtol=1e-7)
-    few = lazy_checks.closed_form(smooth, images(), 1, ignore, n_steps=1, times=[0.5, 5.0], **{**SIZES, "n": 4})
+    few = lazy_checks.closed_form(LAB, 1, ignore, settings=smooth, n_steps=1, times=[0.5, 5.0], **{**SIZES, "n": 4})
     direct = few["flow"].sel(direction="trait gradient", quantity="overlap")
     np.testing.assert_allclose(direct, found["formula"], rtol=1e-9)  # the first four of eight images are the four
 
 
 def test_the_real_runs_are_those_of_the_textbook_student(trained_teacher):
-    found = lazy_checks.real_network(SETTINGS, images(), 1, trained_teacher, ignore, n_steps=4, near=1e-3, **SIZES)
+    found = lazy_checks.real_network(
+        lab_of(trained_teacher), 1, ignore, settings=SETTINGS, n_steps=4, near=1e-3, **SIZES
+    )
     start, x = start_of(SETTINGS, 1), lemma.inputs_of(images(), 1, SIZES["n"])["uniform noise"]
     far, close = trained_teacher - start.theta_0, start.directions["trait gradient"]
     assert float(found["distance"]) == pytest.approx(float(far.norm()))
@@ -87,7 +89,9 @@ def test_the_real_runs_are_those_of_the_textbook_student(trained_teacher):
 
 
 def test_the_real_student_follows_the_formula_for_a_near_teacher_and_there_is_none_under_adam(trained_teacher):
-    found = lazy_checks.real_network(SETTINGS, images(), 1, trained_teacher, ignore, n_steps=10, near=1e-5, **SIZES)
+    found = lazy_checks.real_network(
+        lab_of(trained_teacher), 1, ignore, settings=SETTINGS, n_steps=10, near=1e-5, **SIZES
+    )
     apart = abs(found["real"] / found["formula"] - 1).max("k").values
     assert apart[0] < 1e-3 < apart[1]
     assert np.isnan(found["formula"].sel(run=lazy_checks.REAL[-1])).all()
@@ -95,7 +99,9 @@ def test_the_real_student_follows_the_formula_for_a_near_teacher_and_there_is_no
 
 def test_the_gap_grows_with_the_distance_and_is_that_of_the_textbook_student(trained_teacher):
     about = {"n": SIZES["n"], "n_steps": 3}
-    found = lazy_checks.overlap_gap(SETTINGS, images(), 1, trained_teacher, ignore, scales=[1e-5, 1.0], **about)["gap"]
+    found = lazy_checks.overlap_gap(lab_of(trained_teacher), 1, ignore, settings=SETTINGS, scales=[1e-5, 1.0], **about)[
+        "gap"
+    ]
     assert (found.sel(eps=1e-5) < 1e-3).all()
     assert (found.sel(eps=1.0) > 10 * found.sel(eps=1e-5)).all()
     start, x = start_of(SETTINGS, 1), lemma.inputs_of(images(), 1, SIZES["n"])["uniform noise"]

@@ -12,11 +12,11 @@ from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
 from sublim_utils.theory import lemma, quantities
 from tests import reference
-from tests.small import SETTINGS, images
+from tests.small import SETTINGS, images, lab_of
 
 N, N_TRAIT, EPS = 6, 10, np.logspace(-5, -4, 5).tolist()
 SIZES = {"n": N, "n_trait": N_TRAIT}
-TANH = replace(SETTINGS, activation="tanh")
+LAB, TANH = lab_of(), replace(SETTINGS, activation="tanh")
 
 
 def ignore(_):
@@ -51,7 +51,7 @@ def start_of(settings, seed=1):
 
 @pytest.fixture(scope="module")
 def smooth():
-    return lemma.cases(TANH, images(), 1, ignore, eps=EPS, **SIZES)
+    return lemma.cases(LAB, 1, ignore, settings=TANH, eps=EPS, **SIZES)
 
 
 def test_inputs_are_what_they_are_called():
@@ -109,7 +109,7 @@ def test_on_a_smooth_network_slope_and_order_are_the_lemmas(smooth):
 
 def test_the_inputs_kept_are_those_at_which_no_unit_switches():
     eps, wide = [1e-3, 0.03], lemma.inputs_of(images(), 1, 40)["uniform noise"]
-    found = lemma.cases(SETTINGS, images(), 1, ignore, eps=eps, n=40, n_trait=N_TRAIT).sel(inputs="uniform noise")
+    found = lemma.cases(LAB, 1, ignore, settings=SETTINGS, eps=eps, n=40, n_trait=N_TRAIT).sel(inputs="uniform noise")
     theta, d_t, _ = start_of(SETTINGS)
     signs = []
     for e in (0.0, *eps):
@@ -125,22 +125,22 @@ def test_the_inputs_kept_are_those_at_which_no_unit_switches():
 
 def test_inner_products_are_those_of_the_textbook_students_step():
     eps = [1e-3, 0.1, 2.0]
-    found = lemma.inner_products(SETTINGS, images(), 1, ignore, eps=eps, **SIZES)
+    found = lemma.inner_products(LAB, 1, ignore, settings=SETTINGS, eps=eps, **SIZES)
     theta, d_t, _ = start_of(SETTINGS)
     for kind, x in lemma.inputs_of(images(), 1, N).items():
         for e in eps:
             value = student_loss(SETTINGS, "kl", "aux", x, teacher(SETTINGS, theta + e * d_t, x))
             expected = -float(reference.gradient(value, theta)[1] @ d_t)
             assert float(found["inner"].sel(inputs=kind, eps=e)) == pytest.approx(expected, rel=1e-7, abs=1e-12)
-    cases = lemma.cases(SETTINGS, images(), 1, ignore, eps=EPS, **SIZES)
+    cases = lemma.cases(LAB, 1, ignore, settings=SETTINGS, eps=EPS, **SIZES)
     same = cases["A"].sel(loss="kl", logits="aux", direction="trait gradient", drop=True)
     np.testing.assert_array_equal(found["A"], same)
 
 
 def test_the_change_of_the_trait_loss_is_that_of_the_textbook_students_step():
     eps = [1e-2, 1.0]
-    found = lemma.descent(SETTINGS, images(), 1, ignore, eps=eps, **SIZES)["change"]
-    cases = lemma.cases(SETTINGS, images(), 1, ignore, eps=EPS, **SIZES)["A"].sel(direction="trait gradient")
+    found = lemma.descent(LAB, 1, ignore, settings=SETTINGS, eps=eps, **SIZES)["change"]
+    cases = lemma.cases(LAB, 1, ignore, settings=SETTINGS, eps=EPS, **SIZES)["A"].sel(direction="trait gradient")
     theta, d_t, trait = start_of(SETTINGS)
     x_of = lemma.inputs_of(images(), 1, N)
     for kind, loss, logits, e in product(lemma.KINDS, lemma.LOSSES, lemma.LOGITS, eps):
@@ -152,13 +152,13 @@ def test_the_change_of_the_trait_loss_is_that_of_the_textbook_students_step():
 
 
 def test_a_small_step_lowers_the_trait_loss_by_what_is_predicted():
-    found = lemma.descent(TANH, images(), 2, ignore, eps=[1e-6], **SIZES)["change"]
+    found = lemma.descent(LAB, 2, ignore, settings=TANH, eps=[1e-6], **SIZES)["change"]
     np.testing.assert_allclose(found, -1, atol=1e-2)
 
 
 def test_pairs_do_not_depend_on_their_block_and_no_two_are_alike():
-    whole = lemma.pairs(SETTINGS, images(), 0, ignore, first=7, size=20, n=N, eps=1e-3)
-    half = lemma.pairs(SETTINGS, images(), 1, ignore, first=7, size=10, n=N, eps=1e-3)
+    whole = lemma.pairs(LAB, 0, ignore, settings=SETTINGS, first=7, size=20, n=N, eps=1e-3)
+    half = lemma.pairs(LAB, 1, ignore, settings=SETTINGS, first=7, size=10, n=N, eps=1e-3)
     for name in ("step", "own_part", "teachers_part"):
         np.testing.assert_array_equal(whole[name][10:], half[name])
         assert len(np.unique(whole[name])) == 20

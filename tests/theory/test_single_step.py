@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import xarray as xr
 
 from sublim_utils.engine.digits import references
 from sublim_utils.engine.network import MLP
@@ -133,3 +134,17 @@ def test_a_longer_step_of_the_same_length_does_the_same(start, d_t):
         assert float(found["first"][0]) == pytest.approx(0.1 * float(found["first"][1]))
         bend = found["second"] - found["first"]
         assert float(bend[0]) == pytest.approx(0.01 * float(bend[1]))
+
+
+def test_the_stored_steps_are_those_of_a_seeds_start_and_of_its_teachers_own_path(lab):
+    start = single_step.Start.of(SETTINGS, images(), 1, N, CPU)
+    per, about = SETTINGS.steps_per_teacher_epoch, {"settings": SETTINGS, "n": N}
+    taken = single_step.steps_looked_at(SETTINGS)
+    assert taken == [1, 2, per, 2 * per]
+    d_t = lab.teacher_path(SETTINGS, 1, taken).double() - start.theta_0
+    for found, expected in (
+        (lab.ask(single_step.near, [1], eps=[1e-3], **about), single_step.near_teacher(start, [1e-3])),
+        (lab.ask(single_step.far, [1], taken=taken, **about), single_step.far_teacher(start, d_t, taken)),
+        (lab.ask(single_step.longer, [1], eta=[0.1], **about), single_step.longer_step(start, d_t[-1], [0.1])),
+    ):
+        xr.testing.assert_allclose(found.isel(seed=0, drop=True), expected, rtol=1e-12)
