@@ -1,8 +1,8 @@
 """Any `nn.Module` as a network of the engine: one flat theta, its gradient by autograd.
 
-Models run one after the other. `vmap` over them agrees to rounding, but took 1.0 to 1.25 times as long
-on a CPU (MLP, convolutions, attention; 1 and 5 models, batch 1024, one thread), has no rule of its own for torch's
-attention kernel there, and makes a model's last bits depend on how many models there are beside it.
+Models run one after the other. `vmap` over them agrees to rounding, but takes 0.9 to 1.3 times as long on a CPU
+(`bench.modules`: MLP, convolutions, attention; 1 and 5 models, batch 1024, one thread), has no rule of its own for
+torch's attention kernel there, and makes a model's last bits depend on the models beside it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
