@@ -28,6 +28,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "check_seeds",
+    "refuse",
     "require",
 ]
 
@@ -58,18 +59,19 @@ class SettingsError(ValueError):
 
 
 @lru_cache
-def _hints(cls: type) -> dict[str, object]:
+def _hints(cls: typing.Hashable) -> dict[str, object]:
     return typing.get_type_hints(cls)
 
 
-def _refuse(name: str, value: object, allowed: str) -> typing.NoReturn:
+def refuse(name: str, value: object, allowed: str) -> typing.NoReturn:
+    """Refuse a value, saying what is allowed."""
     raise SettingsError(f"{name} = {value!r} is not allowed: it must be {allowed}")
 
 
 def require(name: str, value: object, ok: bool, allowed: str) -> None:
     """Refuse a value unless it is `ok`, saying what is allowed."""
     if not ok:
-        _refuse(name, value, allowed)
+        refuse(name, value, allowed)
 
 
 def check_seeds(seeds: Iterable[int]) -> list[int]:
@@ -86,7 +88,7 @@ def check_seeds(seeds: Iterable[int]) -> list[int]:
     try:
         values = [operator.index(seed) for seed in seeds]
     except TypeError:
-        _refuse("seeds", seeds, allowed)
+        refuse("seeds", seeds, allowed)
     ok = values and len(set(values)) == len(values) and min(values) >= 0 and max(values) < N_SEEDS
     require("seeds", values, bool(ok), allowed)
     return values
@@ -96,7 +98,7 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _checked(name: str, value: object, kind: object) -> object:
+def _checked(name: str, value: typing.Any, kind: object) -> object:  # noqa: ANN401 (whatever was given)
     """Return `value` in the type its annotation names, or refuse it."""
     origin, choices = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
@@ -120,6 +122,7 @@ def _checked(name: str, value: object, kind: object) -> object:
     return value
 
 
+@dataclass(frozen=True)
 class Options:
     """Base of `Settings` and `Condition`: types checked, unknown names refused, address made."""
 

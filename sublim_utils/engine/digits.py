@@ -143,7 +143,7 @@ class Digits:
             "accuracy": right.sum(-1) / counts.sum((-2, -1)),
             "centred_accuracy": evaluation.centred_accuracy(logits, y),
             "calibrated_accuracy": evaluation.calibrated_accuracy(fitted, self.labels[:n], logits, y),
-            "probe_accuracy": nowhere if known is None
+            "probe_accuracy": nowhere if known is None or features is None
             else evaluation.probe_accuracy(known, self.labels[:n], features, y),
             "test_loss": losses.cross_entropy(logits, y)[0],
             "test_disc": losses.discrimination(logits, y)[0],

@@ -61,7 +61,8 @@ def confusion(logits: Tensor, labels: Tensor) -> Tensor:
     predicted = logits[..., :N_CLASS].argmax(-1)
     cell = labels * N_CLASS + predicted
     counts = torch.zeros(*cell.shape[:-1], N_CLASS**2, device=logits.device)
-    return counts.scatter_add_(-1, cell, torch.ones_like(cell, dtype=counts.dtype)).unflatten(-1, (N_CLASS, N_CLASS))
+    counts = counts.scatter_add_(-1, cell, torch.ones_like(cell, dtype=counts.dtype))
+    return counts.view(*cell.shape[:-1], N_CLASS, N_CLASS)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ autograd here; `modules.Module` makes a network of any other `nn.Module`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -20,14 +20,14 @@ from sublim_utils.settings import Settings, require
 __all__ = ["ACTIVATIONS", "MLP", "PURE", "Network", "Outputs", "Tape", "Workspace", "aten"]
 
 aten = torch.ops.aten
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "relu": (Tensor.relu_, lambda d, h: aten.threshold_backward.grad_input(d, h, 0, grad_input=d)),
     "tanh": (Tensor.tanh_, lambda d, h: aten.tanh_backward.grad_input(d, h, grad_input=d)),
     "identity": (lambda h: h, lambda d, h: d),
 }
 """Each activation h = act(z), and d -> d act'(z) given h; both in place."""
 
-PURE = {"relu": torch.relu, "tanh": torch.tanh, "identity": lambda h: h}
+PURE: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh, "identity": lambda h: h}
 """The same activations without writing in place, so that autograd can follow."""
 
 

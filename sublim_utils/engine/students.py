@@ -50,7 +50,7 @@ class Ensemble:
         drawn = [task.inputs(seed) for seed in seeds]
         self.inputs, self.heldout = (torch.stack(part).unsqueeze(1) for part in zip(*drawn, strict=True))
         self.targets, self.heldout_targets = self.distill_targets(self.inputs), self.distill_targets(self.heldout)
-        self.labels = {c.trait_labels: self.answers(c.trait_labels) for c in self.conditions}
+        self.labels: dict[str, Tensor] = {c.trait_labels: self.answers(c.trait_labels) for c in self.conditions}
         self.orders = self.batches(self.settings.n_inputs, self.settings.batch_size, "student-order")
         self.trait_batch = self.trait_batches("trait-batches", self.settings.trait_batch == "fixed")
         self.independent_batch = self.trait_batches("independent-batches")

@@ -20,7 +20,7 @@ from torch.optim import LBFGS, Optimizer
 
 from sublim_utils.engine.recorder import STEPWISE, Recorder, booked, observed
 from sublim_utils.engine.vectors import by_part, project
-from sublim_utils.settings import require
+from sublim_utils.settings import refuse, require
 
 __all__ = ["WITHOUT_TEACHER", "Tracked", "Tracker"]
 
@@ -173,8 +173,9 @@ class Tracker:
         SettingsError
             If `before` was not called.
         """
-        require("after()", "called first", self.open is not None, "called after `before()`")
         step, self.open = self.open, None
+        if step is None:
+            refuse("after()", "called first", "called after `before()`")
         applied = self._flat(p.grad for p in self.parameters)  # as the optimiser saw it, clipped or not
         if projection:
             descent = step["theta"] - self._flat(self.parameters)

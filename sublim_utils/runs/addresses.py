@@ -86,7 +86,7 @@ def student_address(settings: Settings, condition: Condition) -> str:
 
 def described(**determinants: object) -> dict[str, object]:
     """Return determinants as they are written beside a run, as JSON-able values: of `Options` every field."""
-    return decimals(determinants, Options.values)
+    return {name: decimals(value, Options.values) for name, value in determinants.items()}
 
 
 def check_recorded(attributes: Mapping[str, str], asked: Mapping[str, object], where: object) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from sublim_utils.settings import Condition, Settings, require
 
@@ -74,12 +74,12 @@ WINDOWS = (0.5, 1.0, 2.0, 3.0)
 """Epochs at which a projection of one epoch's length begins ("window"); one at 4 is "after 4"."""
 
 
-def doses(target: Target, **more: object) -> dict[str, Condition]:
+def doses(target: Target, **more: Any) -> dict[str, Condition]:  # noqa: ANN401 (fields of `Condition`)
     """Return the projection of `target` at every strength: "gradient x 0.5" and so on; `more` are further fields."""
     return {f"{target} x {s:g}": Condition(projection=s, target=target, **more) for s in STRENGTHS}
 
 
-def timings(settings: Settings, target: Target, **more: object) -> dict[str, Condition]:
+def timings(settings: Settings, target: Target, **more: Any) -> dict[str, Condition]:  # noqa: ANN401 (fields of `Condition`)
     """Return the projection of `target` in the first k steps only, after them only, and in windows.
 
     A name gives epochs ("update, first 0.5"); points past the end of training are left out. `more` are further fields.

@@ -33,8 +33,7 @@ __all__ = ["Lab", "by_epoch", "diverged"]
 
 def diverged(dataset: xr.Dataset) -> str | None:
     """Return where the one student in `dataset` left the finite numbers, None if it did not."""
-    finite = np.isfinite(dataset["distill_loss"] + dataset["trait_loss"] + dataset["update_norm"])
-    finite = finite.values.ravel()
+    finite = np.isfinite((dataset["distill_loss"] + dataset["trait_loss"] + dataset["update_norm"]).values.ravel())
     return None if finite.all() else f"step {int(np.argmin(finite))}"
 
 
@@ -163,7 +162,7 @@ class Lab:
         if not self.trains:
             refuse(self.store.root, f"the training of seed {seed}'s students")
         kinds = {c.teacher for c in conditions.values()}
-        thetas = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
+        thetas: dict[str, Tensor] = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
         return train_students(self.task(settings), conditions, [seed], thetas, **calls)[0]
 
     def _train(self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Advance) -> None:

@@ -47,18 +47,20 @@ def recorded_seconds(results: Path) -> dict[str, float]:
 
 def lacking(profile: Profile, results: Path) -> list[Lack]:
     """Return what the store in `results` lacks, an experiment a row; a student that several share counts once."""
-    store, seconds, found, seen = Store(results), recorded_seconds(results), [], set()
+    store, seconds = Store(results), recorded_seconds(results)
+    lacks: list[Lack] = []
+    seen: set[tuple[str, int]] = set()
     usual = sum(seconds.values()) / len(seconds) if seconds else None
     for name in run_at(profile):
         settings, conditions = EXPERIMENTS[name].at(profile)
-        wanted = set(range(profile.tiers[EXPERIMENTS[name].tier]))
+        wanted = set(profile.seeds(EXPERIMENTS[name].tier))
         where = {student_address(settings, condition) for condition in conditions.values()}
         absent = {(w, seed) for w in where for seed in wanted - set(store.seeds("students", w))} - seen
         seen |= absent
         if absent:
             time = None if usual is None else sum(seconds.get(w, usual) for w, _ in absent)
-            found.append(Lack(name, len(absent), time))
-    return found
+            lacks.append(Lack(name, len(absent), time))
+    return lacks
 
 
 def report(lacks: Iterable[Lack], results: Path) -> str:

@@ -110,7 +110,7 @@ class Store:
         folder, seeds = self.root / kind / where, dataset["seed"].values
         with naming(folder), unfinished(folder) as temporary:
             small = {"zlib": True, "complevel": 4, "shuffle": True}
-            written = {v: {**small, **(encoding or {}).get(v, {})} for v in dataset.data_vars}
+            written = {v: {**small, **(encoding or {}).get(str(v), {})} for v in dataset.data_vars}
             try:
                 dataset.to_netcdf(temporary, engine="netcdf4", encoding=written)
             except RuntimeError as error:  # so the library reports a full disk

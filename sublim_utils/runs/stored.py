@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import torch
+import xarray as xr
 
 __all__ = ["Function", "Stored", "stored"]
-
-Function = Callable[..., object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +38,23 @@ class Stored:
         return labs if self.device is None else torch.device(self.device)
 
 
-def stored(**how: object) -> Callable[[Function], Function]:
-    """Declare how a function's result is stored (`Stored`); it is called as (lab, seed, advance, **arguments)."""
+class Function(Protocol):
+    """A function whose result is stored, (lab, seed, advance, **arguments) -> the seed's dataset."""
 
-    def declare(function: Function) -> Function:
-        function.stored = Stored(**how)
-        return function
+    stored: Stored
+
+    def __call__(self, *known: Any, **arguments: Any) -> xr.Dataset:  # noqa: ANN401 (each function's own)
+        """Compute one seed's dataset, without the dimension seed."""
+
+
+def stored(
+    *, kind: str, part: str, version: int, steps: int | Callable[..., int] = 1, device: str | None = None
+) -> Callable[[Callable[..., xr.Dataset]], Function]:
+    """Declare how a function's result is stored (`Stored`)."""
+    how = Stored(kind=kind, part=part, version=version, steps=steps, device=device)
+
+    def declare(function: Callable[..., xr.Dataset]) -> Function:
+        function.stored = how  # type: ignore[attr-defined]
+        return cast(Function, function)
 
     return declare
