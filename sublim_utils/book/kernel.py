@@ -33,7 +33,6 @@ def environment(folder: Path) -> dict[str, str]:
     return {
         **kept,
         "IPYTHONDIR": str(folder),
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "MATPLOTLIBRC": str(Path(__file__).with_name("book.mplstyle")),
         "PYTHONNOUSERSITE": "1",
         "PYTHONPATH": str(Path(__file__).parents[2]),  # the package that starts the kernel, not another copy of it
