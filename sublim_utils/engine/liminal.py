@@ -37,6 +37,7 @@ def penalty_logits(logits: Tensor, base: Tensor, mask: Tensor, temperature: floa
 
     `base` is log softmax(base / T) over the logits in `mask`; the batch is averaged over.
 
+    >>> import torch
     >>> even = torch.full((1, 2), 0.5).log()
     >>> penalty_logits(torch.zeros(1, 2), even, torch.ones(2, dtype=bool), 2.0)
     tensor([[0., 0.]])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sublim_utils.book.claims import Ledger
+from sublim_utils.book.claims import Claims
 from sublim_utils.book.report import load_claims
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile
@@ -18,6 +18,6 @@ def test_a_notebook_finds_its_results_from_any_working_directory(tmp_path, monke
     monkeypatch.chdir(tmp_path / inside)
     for results in ("../results/mine", "results/mine"):
         assert Lab(Profile(results=results), "cpu").store.root == tmp_path / "results" / "mine"
-        assert Ledger(results, "01_phenomenon").path.parent == tmp_path / "results" / "mine" / "claims"
+        assert Claims(results, "01_phenomenon").path.parent == tmp_path / "results" / "mine" / "claims"
     monkeypatch.setattr("sublim_utils.book.report.read", lambda path: [str(path)])
     assert load_claims("../results/mine") == [str(tmp_path / "results" / "mine" / "claims.json")]
