@@ -26,24 +26,40 @@ KIND = "students"
 MEASURED = {
     "accuracy": 1.0e-02,
     "applied_norm": 6.7e-03,
+    "calibrated_accuracy": 9.5e-03,
+    "centred_accuracy": 1.3e-02,
     "class_accuracy": 4.7e-02,
     "confusion": 1.9e-02,
+    "disc_norm": 1.0e-02,
+    "distance": 2.2e-03,
     "distill_loss": 3.1e-03,
     "distill_norm": 7.3e-03,
     "drive": 6.2e-02,
+    "drive_disc": 7.0e-02,
     "drive_end": 6.1e-02,
     "heldout_loss": 3.1e-03,
     "inner": 9.7e-02,
     "inner_applied": 8.4e-02,
+    "inner_disc": 1.6e-01,
     "inner_displacement": 5.5e-03,
+    "inner_parts": 4.2e-02,
+    "mean_logit": 4.8e-02,
+    "mutual_information": 1.3e-02,
+    "one_point": 3.1e-02,
+    "prediction_entropy": 1.6e-02,
+    "probe_accuracy": 1.7e-03,
     "progress": 6.0e-04,
+    "reverse_kl": 2.0e-02,
+    "test_disc": 3.7e-03,
     "test_loss": 6.9e-03,
+    "trait_disc": 5.9e-03,
     "trait_loss": 8.8e-03,
     "trait_loss_end": 8.8e-03,
     "trait_norm": 1.2e-02,
+    "travelled": 5.0e-03,
     "update_norm": 9.0e-04,
 }
-"""Largest deviation of each quantity between instruction sets (AVX2 against AVX-512) or numbers of threads, which is
+"""Largest deviation of each quantity between instruction sets (AVX2 against AVX-512; of what was added later, SSE4.2 against AVX2) or numbers of threads, which is
 what another machine may change: ``book/measured/determinism.json``. Rounding grows over the steps.
 """
 
