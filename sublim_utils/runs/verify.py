@@ -59,8 +59,8 @@ MEASURED = {
     "travelled": 5.0e-03,
     "update_norm": 9.0e-04,
 }
-"""Largest deviation of each quantity between instruction sets (AVX2 against AVX-512; of what was added later, SSE4.2 against AVX2) or numbers of threads, which is
-what another machine may change: ``book/measured/determinism.json``. Rounding grows over the steps.
+"""Largest deviation of each quantity between instruction sets (AVX2 against AVX-512; of what was added later, SSE4.2
+against AVX2) or numbers of threads, which is what another machine may change: ``book/measured/determinism.json``. Rounding grows over the steps.
 """
 
 ALLOWED = 3.0
