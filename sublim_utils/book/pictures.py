@@ -62,8 +62,8 @@ def looked_at(
     theta_t = lab.teacher_weights(settings, seed, "own")[0, 0].cpu()
     theta_0 = references(settings, [seed], torch.device("cpu"))[0, 0]
     path = lab.student_path(settings, conditions, seed, lambda: advance(1))
-    found = first_layer(MLP.of(settings), theta_0, theta_t, path, list(conditions), UNITS)
-    return found.assign_coords(eval=list(settings.eval_steps()))
+    change = first_layer(MLP.of(settings), theta_0, theta_t, path, list(conditions), UNITS)
+    return change.assign_coords(eval=list(settings.eval_steps()))
 
 
 def over_training(lab: Lab, seed: int = 0) -> xr.Dataset:

@@ -59,8 +59,10 @@ MEASURED = {
     "travelled": 5.0e-03,
     "update_norm": 9.0e-04,
 }
-"""Largest deviation of each quantity between instruction sets (AVX2 against AVX-512; of what was added later, SSE4.2
-against AVX2) or numbers of threads, which is what another machine may change: ``book/measured/determinism.json``. Rounding grows over the steps.
+"""Largest deviation of each quantity between instruction sets or numbers of threads, which is what another machine may
+change: ``book/measured/determinism.json``. Rounding grows over the steps.
+
+Between AVX2 and AVX-512; of what was added later, between SSE4.2 and AVX2.
 """
 
 ALLOWED = 3.0
