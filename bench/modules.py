@@ -67,14 +67,18 @@ def mapped(module: Module) -> Gradient:
 
 def ways(settings: Settings) -> dict[str, tuple[Network, Gradient]]:
     """Return every network with the engine's gradient, and the modules also with vmap's."""
-    found = {name: (network, tape(network)) for name, network in networks(settings).items()}
-    by_vmap = {f"{n}, by vmap": (own, mapped(own)) for n, (own, _) in found.items() if isinstance(own, Module)}
-    return found | by_vmap
+    results = {name: (network, tape(network)) for name, network in networks(settings).items()}
+    by_vmap = {
+        f"{n}, by vmap": (network, mapped(network))
+        for n, (network, _) in results.items()
+        if isinstance(network, Module)
+    }
+    return results | by_vmap
 
 
 def measure(bench: Bench) -> dict[str, object]:
     """Return the seconds of a pass over one batch, and their ratio to the written-out MLP's, by number of models."""
-    s, device, found = bench.size.settings, bench.device, {}
+    s, device, results = bench.size.settings, bench.device, {}
     x = torch.rand(1, 1, s.batch_size, 784, generator=generator(0, "bench-inputs")).to(device)
     for n in NUMBERS:
         tasks, dlogits = {}, torch.ones(1, n, s.batch_size, s.sizes[-1], device=device)
@@ -83,8 +87,8 @@ def measure(bench: Bench) -> dict[str, object]:
             theta = torch.stack(drawn)[None].to(device)
             tasks[name] = timed(lambda i, g=gradient, t=theta, d=dlogits: g(t, x, d), device, bench.size.steps)
         times = alternate(tasks, bench.size.rounds)
-        found[str(n)] = {
+        results[str(n)] = {
             "seconds": {name: spread(t) for name, t in times.items()},
             "over written out": {name: ratios(t, times[WRITTEN_OUT]) for name, t in times.items()},
         }
-    return found
+    return results

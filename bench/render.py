@@ -162,11 +162,11 @@ def bfloat16(results: dict) -> str:
     ])  # fmt: skip
 
 
-def modules(found: dict) -> str:
+def modules(results: dict) -> str:
     """Return the table of networks made of modules."""
     rows = [
         [f"{n} x {name}", ranged(seconds, 1000), ranged(row["over written out"][name])]
-        for n, row in found.items()
+        for n, row in results.items()
         for name, seconds in row["seconds"].items()
     ]
     head = ["models of one seed", "pass [ms]", "this / MLP, written out"]

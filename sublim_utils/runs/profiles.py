@@ -136,7 +136,7 @@ def profile_parameters(path: str | Path, name: str) -> dict[str, object]:
     if name not in known:
         raise SettingsError(f"profile = {name!r} is not allowed: it must be one of {known}, which {path} has")
     results = profiles[name].get("results", name)
-    own = not isinstance(results, str) or results.rstrip("/").rsplit("/", 1)[-1] == name
-    require("results", results, own, f"a folder named {name}, the profile's own")
+    is_its_own = not isinstance(results, str) or results.rstrip("/").rsplit("/", 1)[-1] == name
+    require("results", results, is_its_own, f"a folder named {name}, the profile's own")
     parameters: dict[str, object] = profiles[name]
     return parameters
