@@ -7,8 +7,9 @@ B B^T = M, we have K = Phi^T Phi (P x P), and all that is asked for follows from
 kernel Theta = Phi Phi^T on the distilled logits (nm x nm).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import scipy.integrate
@@ -22,6 +23,7 @@ from sublim_utils.theory.quantities import Imitation, dense, hidden, metric_root
 __all__ = [
     "SLOPE",
     "LazyStudent",
+    "adam_on",
     "descend",
     "descend_adam",
     "descend_linearised",
@@ -160,11 +162,18 @@ def descend_adam(
     imitation: Imitation, theta_0: Tensor, theta_t: Tensor, lr: float, steps: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the same of the real student under full-batch Adam, at learning rate `lr`."""
-    theta, target = theta_0.clone(), imitation.distilled(theta_t)
+    return adam_on(repeat(imitation, steps + 1), theta_0, theta_t, lr)
+
+
+def adam_on(
+    imitations: Iterable[Imitation], theta_0: Tensor, theta_t: Tensor, lr: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the same of the real student under Adam, on other inputs at each step k."""
+    theta = theta_0.clone()
     theta.grad = torch.zeros_like(theta)
     adam = torch.optim.Adam([theta], lr=lr)
-    for _ in range(steps + 1):
-        down = -grad(imitation.value)(theta, target)
+    for imitation in imitations:
+        down = imitation.step(theta.detach(), theta_t)
         yield theta.clone(), down
         theta.grad.copy_(-down)
         adam.step()
