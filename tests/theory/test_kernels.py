@@ -1,6 +1,5 @@
 """The lazy prediction of the class logits, against whole Jacobians."""
 
-from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
@@ -84,15 +83,6 @@ def test_softmax_does_not_see_the_mean_of_the_logits():
     q = kernels.seen("kl", 3)
     torch.testing.assert_close(q.mT @ q, torch.eye(2).double())
     assert q.sum(0).abs().max() < 1e-15
-
-
-def test_products_may_be_in_single_precision():
-    imitation, _, theta = problem(2, hidden=(9, 8))
-    change = change_of(imitation, theta, 0)
-    single = replace(imitation, x=imitation.x.float())
-    near = kernels.displacement(single, theta.float(), change.float(), 9)
-    assert near.dtype == torch.float32
-    torch.testing.assert_close(near.double(), kernels.displacement(imitation, theta, change, 9), rtol=0, atol=1e-4)
 
 
 def test_no_step_at_all_is_refused():
