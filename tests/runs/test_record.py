@@ -14,6 +14,7 @@ from sublim_utils.runs.experiments import EXPERIMENTS, run_at
 from sublim_utils.runs.missing import lacking
 from sublim_utils.runs.profiles import Profile, profile_parameters
 from sublim_utils.runs.store import Store
+from sublim_utils.settings import Condition, Settings
 
 ROOT = Path(__file__).parents[2]
 RECORD = Store(ROOT / "results" / "paper")
@@ -45,10 +46,21 @@ def test_all_students_of_the_papers_profile_are_recorded():
         assert experiment.held(RECORD, PAPER) >= set(range(PAPER.tiers[experiment.tier])), name
 
 
+def asked(name, value):
+    """Return a determinant as it was asked for: options are written with every field, or by those not the default."""
+    if name == "conditions":
+        return {n: Condition.of(**one) for n, one in value.items()}
+    if name == "teacher":
+        return Settings.of(**value).of_teacher()
+    return {"settings": Settings, "condition": Condition}[name].of(**value) if isinstance(value, dict) else value
+
+
 def test_a_recorded_address_is_that_of_what_its_files_say_they_are():
     for kind in RECORD.kinds():
         for where in RECORD.addresses(kind):
             for _, path in RECORD.files(kind, where):
                 with xr.open_dataset(path, engine="netcdf4") as dataset:
-                    about = {name: json.loads(text) for name, text in dataset.attrs.items() if name not in HOW}
+                    about = {
+                        name: asked(name, json.loads(text)) for name, text in dataset.attrs.items() if name not in HOW
+                    }
                 assert address(**about) == where, path
