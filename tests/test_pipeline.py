@@ -78,7 +78,9 @@ def test_a_profile_that_would_fill_anothers_folder_is_refused(tmp_path: Path) ->
     """A copy of a profile whose results were left as they were."""
     copy_of_sources(tmp_path, *BOOK)
     text = (tmp_path / "profiles.toml").read_text(encoding="utf-8")
-    (tmp_path / "profiles.toml").write_text(text + text[text.index("[paper]") :].replace("[paper]", "[mine]"))
+    (tmp_path / "profiles.toml").write_text(
+        text + text[text.index("[paper]") : text.index("[fresh]")].replace("[paper]", "[mine]")
+    )
     done = dry_run(tmp_path, "profile=mine")
     assert done.returncode != 0
     assert "results = '../results/paper' is not allowed: it must be a folder named mine" in done.stdout + done.stderr

@@ -251,7 +251,9 @@ def test_the_trait_gradient_acts_exactly_where_another_trait_batch_makes_another
             one.check_with(FIXED)
             conditions[str(one.changed())] = one
     own = {kind: theta[:1] for kind, theta in thetas.items()}
-    ends = [train_students(replace(FIXED, trait_batch_size=n), conditions, [0], images, own)[1][0] for n in (1, 20)]
+    ends = [
+        train_students(Digits(replace(FIXED, trait_batch_size=n), images), conditions, [0], own)[1][0] for n in (1, 20)
+    ]
     for (name, condition), one, other in zip(conditions.items(), *ends, strict=True):
         assert condition.uses_trait == (not torch.equal(one, other)), name
     assert len(conditions) > 20

@@ -137,7 +137,7 @@ def test_a_longer_step_of_the_same_length_does_the_same(start, d_t):
 
 
 def test_the_stored_steps_are_those_of_a_seeds_start_and_of_its_teachers_own_path(lab):
-    start = single_step.Start.of(SETTINGS, images(), 1, N, CPU)
+    start = single_step.FirstStep.of(SETTINGS, images(), 1, N, CPU)
     per, about = SETTINGS.steps_per_teacher_epoch, {"settings": SETTINGS, "n": N}
     taken = single_step.steps_looked_at(SETTINGS)
     assert taken == [1, 2, per, 2 * per]
