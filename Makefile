@@ -36,6 +36,7 @@ paper: setup # from the recorded runs, into _build/paper/_build/html; TRAIN=yes 
 test: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 	$(PY) -m pytest --ignore tests/browser
 	$(SNAKEMAKE) profile=smoke
 	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks

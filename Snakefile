@@ -33,7 +33,9 @@ CHAPTERS = [Path(f).stem for f in FILES if f.startswith("notebooks/")]
 VERDICTS = next(c for c in CHAPTERS if chapter_of(c) == "verdicts")  # reads all other chapters' claims
 PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
 BESIDE = ["_config.yml", "_toc.yml", "CITATION.cff", "environment.yml", "requirements.lock", "profiles.toml"]
+PAGE_TOOLS = [f"sublim_utils/book/{name}.py" for name in ("browser", "explorer", "pdf", "sphinx_ext")]  # no chapter's
 PACKAGE = sorted(str(p) for p in Path("sublim_utils").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+COMPUTING = [p for p in PACKAGE if p not in PAGE_TOOLS]
 
 BUILT = [*Path(BUILD).glob("notebooks/*.ipynb"), *Path(RESULTS).glob("claims.json")]
 try:
@@ -82,7 +84,7 @@ rule runs:
 
 rule chapter:
     input:
-        "notebooks/{chapter}.ipynb", "profiles.toml", PACKAGE,
+        "notebooks/{chapter}.ipynb", "profiles.toml", COMPUTING,
         lambda w: [m for name in of_chapter(chapter_of(w.chapter), SIZE) for m in MISSING[name]],
         lambda w: f"{RESULTS}/claims.json" if w.chapter == VERDICTS else [],
     output: BUILD + "/notebooks/{chapter}.ipynb"
@@ -99,7 +101,7 @@ rule claims:
 
 rule html:
     input:
-        BESIDE, PAGES, f"{RESULTS}/claims.json",
+        BESIDE, PAGES, PAGE_TOOLS, f"{RESULTS}/claims.json",
         notebooks=expand(BUILD + "/notebooks/{chapter}.ipynb", chapter=CHAPTERS),
     output: INDEX
     params: source=f"{BUILD}/source"

@@ -128,7 +128,8 @@ class Options:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = _checked(field.name, getattr(self, field.name), _hints(type(self))[field.name])
+            kind = _hints(type(self))[field.name]  # type: ignore[arg-type]  # mypy reads __hash__ as the class's own
+            value = _checked(field.name, getattr(self, field.name), kind)
             object.__setattr__(self, field.name, value)
         self.check()
 

@@ -7,10 +7,15 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
+import pytest
+
 from sublim_utils.runs.experiments import chapter_of, of_chapter, run_at
 from sublim_utils.runs.profiles import Profile, profile_parameters
+from tests.offers import imported
 from tests.sources import ROOT, copy_of_sources, makefile_flags
 
+VERDICTS = "09_verdicts"
 BOOK = ("_config.yml", "CITATION.cff", "environment.yml", "requirements.lock", "book", "notebooks")
 
 
@@ -37,13 +42,24 @@ def test_sources_of_the_future_are_dated_to_the_present_before_any_work(tmp_path
     assert all(path.stat().st_mtime <= time.time() for path in late)
 
 
-def test_a_run_that_is_missing_is_computed_again_though_the_book_is_built(tmp_path: Path) -> None:
-    copy_of_sources(tmp_path, *BOOK)
+def built(folder: Path) -> list[str]:
+    """Lay sources in `folder` and what a build of the smoke profile leaves; return the chapters' names."""
+    copy_of_sources(folder, *BOOK)
     chapters = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-    executed = [f"_build/smoke/notebooks/{chapter}.ipynb" for chapter in chapters]
-    for name in (*executed[:-1], "results/smoke/claims.json", executed[-1], "_build/smoke/_build/html/index.html"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("built")
+    executed = [f"_build/smoke/notebooks/{chapter}.ipynb" for chapter in chapters if chapter != VERDICTS]
+    last = (
+        "results/smoke/claims.json",
+        f"_build/smoke/notebooks/{VERDICTS}.ipynb",
+        "_build/smoke/_build/html/index.html",
+    )
+    for name in (*executed, *last):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("built")
+    return chapters
+
+
+def test_a_run_that_is_missing_is_computed_again_though_the_book_is_built(tmp_path: Path) -> None:
+    chapters = built(tmp_path)
     size = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "smoke"))
     showing = [chapter for chapter in chapters if of_chapter(chapter_of(chapter), size)]
     assert 0 < len(showing) < len(chapters) - 1
@@ -51,6 +67,37 @@ def test_a_run_that_is_missing_is_computed_again_though_the_book_is_built(tmp_pa
     assert plan["runs"] == len(run_at(size))
     assert plan["chapter"] == len(showing) + 1  # and the verdicts
     assert plan["html"] == 1
+
+
+@pytest.mark.parametrize(
+    ("edited", "all_again"), [("sublim_utils/book/explorer.py", False), ("sublim_utils/engine/network.py", True)]
+)
+def test_an_edit_of_a_pages_tool_builds_pages_and_one_of_the_engine_all_chapters(
+    tmp_path: Path, edited: str, all_again: bool
+) -> None:
+    chapters = built(tmp_path)
+    (tmp_path / edited).touch()
+    plan = planned(tmp_path, "profile=smoke")
+    assert (
+        plan["chapter"] == len(chapters)
+    ) is all_again  # some show no recorded run, which is all that is missing here
+    assert plan["html"] == 1
+
+
+def test_no_chapter_imports_a_pages_tool() -> None:
+    tools = re.search(r"for name in \((.*?)\)\]  # no chapter", (ROOT / "Snakefile").read_text(encoding="utf-8"))[1]
+    cells = [cell for path in (ROOT / "notebooks").glob("*.ipynb") for cell in nbformat.read(path, 4).cells]
+    sources = [re.sub("(?m)^%", "# ", cell.source) for cell in cells if cell.cell_type == "code"]
+    waiting, seen = ["sublim_utils.book.chapters", *(name for source in sources for name in imported(source))], set()
+    while waiting:
+        name = waiting.pop()
+        for module in {name, name.rpartition(".")[0]} - seen:  # a module, or what is in it
+            path = ROOT / (module.replace(".", "/") + ".py")
+            if path.is_file():
+                seen.add(module)
+                waiting += imported(path.read_text(encoding="utf-8"))
+    assert {"sublim_utils.book.figures", "sublim_utils.engine.network"} < seen
+    assert not seen & {f"sublim_utils.book.{name}" for name in re.findall(r"\w+", tools)}
 
 
 def test_the_papers_profile_trains_only_if_asked_and_lists_what_is_missing(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """The alignment in a training loop of your own: the quantities of the recorder, booked by the same two functions.
 
-tracker = Tracker(model, trait=lambda: F.cross_entropy(model(digits), labels))
-for batch in batches:
-optimizer.zero_grad()
-loss = distillation_loss(model, batch)
-loss.backward()
-tracker.before(loss)   # looks at the gradients
-optimizer.step()
-tracker.after()        # books what the step did to the trait
-runs = tracker.runs()
+    tracker = Tracker(model, trait=lambda: F.cross_entropy(model(digits), labels))
+    for batch in batches:
+        optimizer.zero_grad()
+        loss = distillation_loss(model, batch)
+        loss.backward()
+        tracker.before(loss)   # looks at the gradients
+        optimizer.step()
+        tracker.after()        # books what the step did to the trait
+    runs = tracker.runs()
+
+`notebooks/own_model.ipynb` is such a loop, executed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
