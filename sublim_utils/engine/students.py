@@ -283,6 +283,19 @@ def train_students(
     ------
     SettingsError
         If a condition contradicts the settings.
+
+    >>> from sublim_utils.engine.data import Images
+    >>> from sublim_utils.engine.digits import Digits
+    >>> from sublim_utils.engine.teachers import train_teachers
+    >>> from sublim_utils.settings import Condition, Settings
+    >>> x, y = torch.rand(120, 784) * 2 - 1, torch.arange(120) % 10  # images of your own, pixels in [-1, 1]
+    >>> settings = Settings(n_train=120, n_inputs=120, n_test=20, batch_size=60, trait_batch_size=60, hidden=(16,))
+    >>> task = Digits(settings, Images(x, y, x[:20], y[:20]))
+    >>> theta_teacher, _, _ = train_teachers(task, seeds=[0])
+    >>> conditions = {"student (aux)": Condition(), "projected": Condition(projection=1.0)}
+    >>> runs, theta = train_students(task, conditions, [0], {"own": theta_teacher})
+    >>> runs["inner"].dims, theta.shape[:2]
+    (('seed', 'condition', 'step', 'layer'), torch.Size([1, 2]))
     """
     training = Training(Ensemble(task, conditions, seeds, teachers))
     training.run(advance, watch)

@@ -262,9 +262,10 @@ EXPERIMENTS: dict[str, Experiment] = {
             tier="sweep",
             settings=point.settings,
             scaled=point.scaled,
-            conditions={"student (aux)": BASELINE},
+            conditions={"student (aux)": BASELINE, **point.beside},
             full_only=not point.few,
             least_images=point.least_images,
+            profiles=point.profiles,
         )
         for name, point in sweeps.own_points().items()
     },

@@ -131,6 +131,12 @@ class Lab:
             If a condition contradicts the settings, or seeds repeat, before any work.
         DivergenceError
             If a training left the finite numbers; the other runs are stored all the same.
+
+        >>> from sublim_utils.runs.profiles import Profile
+        >>> recorded = Lab(Profile(results="results/paper", n_seeds=100))
+        >>> runs = recorded.students(Settings(), {"student (aux)": Condition()}, seeds=[0, 1])
+        >>> runs["accuracy"].dims, runs.sizes["step"]
+        (('seed', 'condition', 'eval'), 295)
         """
         seeds = check_seeds(seeds)
         require("conditions", conditions, bool(conditions), "one or more")

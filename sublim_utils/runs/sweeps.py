@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from sublim_utils.runs.conditions import PROJECTED, UPDATE_PROJECTED
+from sublim_utils.runs.profiles import FRESH
 from sublim_utils.settings import Condition, Settings
 
 __all__ = [
     "AXES",
     "DEFAULT",
     "FEW_NOISES",
+    "PROJECTIONS",
     "SIGMAS",
     "STUDENT",
     "Axis",
@@ -17,11 +20,13 @@ __all__ = [
     "init_noises",
     "multiple",
     "names",
+    "network",
     "own_points",
     "point",
 ]
 
 STUDENT = "student (aux)"
+PROJECTIONS = {"projected": PROJECTED, "update projected": UPDATE_PROJECTED}
 DEFAULT = ("sweep_init_noise", STUDENT)
 """Experiment and condition of the students that nothing is changed for: a point of every axis."""
 
@@ -36,6 +41,8 @@ class Point:
     run : experiment and condition that hold its students
     settings, scaled, least_images : the experiment's, if it is this point's own
     few : run also where the profile has not the full grid
+    beside : further conditions of this point's own experiment
+    profiles : the profiles that run it; empty: all
     """
 
     label: str
@@ -44,6 +51,8 @@ class Point:
     scaled: Mapping[str, float] = field(default_factory=dict)
     least_images: int = 0
     few: bool = False
+    beside: Mapping[str, Condition] = field(default_factory=dict)
+    profiles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +78,11 @@ def multiple(setting: str, label: str, factor: float) -> Point:
     """Return a point at a multiple of the profile's own value of a setting."""
     name = re.sub(r"[^a-z0-9]+", "_", f"sweep {setting} {label}").strip("_")
     return Point(label=label, run=(name, STUDENT), scaled={setting: factor})
+
+
+def network(label: str, name: str) -> Point:
+    """Return a point of another network, with the two projections beside it; the run on fresh seeds has it first."""
+    return replace(point("network", label, network=name), beside=PROJECTIONS, profiles=(FRESH,))
 
 
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 3.0)
@@ -119,6 +133,11 @@ AXES = (
             Point(label="2"),
             *(point("depth", f"{n}", hidden=(256,) * n) for n in (3, 4)),
         ),
+    ),
+    Axis(
+        title="architecture",
+        theme="the network",
+        points=(Point(label="MLP"), network("CNN", "cnn"), network("ViT", "vit")),
     ),
     Axis(
         title="activation",
