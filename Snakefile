@@ -1,5 +1,5 @@
 # The whole pipeline: runs -> chapters (papermill) -> claims -> book.
-# One job trains one experiment for one range of seeds; the run store makes a repeated job free.
+# One job trains one experiment for one range of seeds, or several that are small; the run store makes a repeated job free.
 import os
 import sys
 from pathlib import Path
@@ -8,8 +8,9 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from sublim_utils.engine.files import not_in_future
-from sublim_utils.runs.experiments import EXPERIMENTS, chapter_of, of_chapter, run_at
+from sublim_utils.runs.experiments import chapter_of, of_chapter
 from sublim_utils.runs.filling import ASKED
+from sublim_utils.runs.jobs import jobs
 from sublim_utils.runs.missing import lacking, report
 from sublim_utils.runs.profiles import RECORDED, Profile, profile_parameters
 from sublim_utils.runs.store import Store
@@ -45,19 +46,13 @@ except OSError as error:
     raise WorkflowError(f"a file is dated in the future, which hides whether it has changed: {error}")
 
 
-def manifests(name):
-    """The manifests of an experiment's jobs, one for each range of seeds of which the store lacks a run."""
-    seeds, held = SIZE.seeds(EXPERIMENTS[name].tier), EXPERIMENTS[name].held(STORE, SIZE)
-    ranges = [seeds[i : i + SEEDS_PER_JOB] for i in range(0, len(seeds), SEEDS_PER_JOB)]
-    return [f"{RESULTS}/manifests/{name}/{r.start}-{r.stop}.json" for r in ranges if set(r) - held]
-
-
 localrules: claims, html  # short: never a cluster's jobs
 
 
 if PROFILE == RECORDED and TRAIN == "no" and (LACKS := lacking(SIZE, STORE.root)):
     raise WorkflowError(report(LACKS, STORE.root))
-MISSING = {name: manifests(name) for name in run_at(SIZE)}
+PLANNED = jobs(SIZE, STORE, SEEDS_PER_JOB)
+MISSING = {name: [f"{RESULTS}/manifests/{job}.json" for job in planned] for name, planned in PLANNED.items()}
 
 
 rule book:
@@ -75,7 +70,7 @@ def half(_):
 
 rule runs:
     output: RESULTS + "/manifests/{name}/{first}-{stop}.json"
-    wildcard_constraints: name="[a-z0-9_]+"
+    wildcard_constraints: name="[a-z0-9_+]+"
     threads: half
     resources: mem_mb=4000, runtime=240
     shell: "python -m sublim_utils run {wildcards.name} {output} --profile " + PROFILE

@@ -11,6 +11,7 @@ from sublim_utils.engine import data
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.filling import DivergenceError, MissingRunsError
+from sublim_utils.runs.jobs import JOINT
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile, profile_parameters
 from sublim_utils.runs.store import Store
@@ -28,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("task", nargs="*", default=["mnist"], help="mnist, fashion")
     for name, text in (("run", "train what an experiment lacks"), ("execute", "execute a chapter")):
         command = commands.add_parser(name, help=text)
-        command.add_argument("what", help="an experiment" if name == "run" else "a notebook")
+        command.add_argument("what", help="an experiment, or several joined by +" if name == "run" else "a notebook")
         command.add_argument("output", help="manifest of the runs" if name == "run" else "executed notebook")
         command.add_argument("--profiles", default="profiles.toml", help="file of profiles")
         command.add_argument("--profile", default="laptop")
@@ -81,13 +82,17 @@ def fetch(tasks: list[str]) -> None:
 
 
 def run(what: str, output: Path, parameters: dict[str, object], seeds: str | None) -> None:
-    """Train what an experiment lacks and write the manifest of its runs."""
-    require("experiment", what, what in EXPERIMENTS, f"one of {sorted(EXPERIMENTS)}")
+    """Train what some experiments lack, "name" or "name+name", and write the manifest of their runs."""
+    names = what.split(JOINT)
+    for name in names:
+        require("experiment", name, name in EXPERIMENTS, f"one of {sorted(EXPERIMENTS)}")
     lab = Lab(Profile.of_parameters(**parameters), str(parameters.get("device", "auto")), trains=True)
-    chosen = lab.seeds(EXPERIMENTS[what].tier) if seeds is None else seed_range(seeds)
-    students, left_out = lab.experiments([what], chosen)
-    conditions = [str(c) for runs in students.values() for c in runs["condition"].values]
-    rows = {"experiment": what, "seeds": chosen, "conditions": conditions, "left out": left_out.get(what)}
+    rows = []
+    for name in names:
+        chosen = lab.seeds(EXPERIMENTS[name].tier) if seeds is None else seed_range(seeds)
+        students, left_out = lab.experiments([name], chosen)
+        conditions = [str(c) for runs in students.values() for c in runs["condition"].values]
+        rows += [{"experiment": name, "seeds": chosen, "conditions": conditions, "left out": left_out.get(name)}]
     write_atomically(output, (json.dumps(rows, indent=1) + "\n").encode())
 
 

@@ -112,7 +112,7 @@ class Profile(Options):
             "n_inputs": self.n_images,
             "n_test": self.n_images // 6,
             "batch_size": self.batch_size,
-            "trait_batch_size": min(Settings.trait_batch_size, self.n_images),
+            "trait_batch_size": min(Settings.trait_batch_size, self.batch_size),
             "teacher_epochs": self.epochs,
             "student_epochs": self.epochs,
         }
