@@ -88,8 +88,8 @@ def check_figures(notebook: NotebookNode) -> None:
     ChapterError
         With the names of the figures that are lacking.
     """
-    figures = {cell.metadata["mystnb"]["figure"]["name"]: cell.outputs for cell in notebook.cells
-               if "figure" in cell.metadata.get("mystnb", {})}  # fmt: skip
+    cells = [cell for cell in notebook.cells if "figure" in cell.metadata.get("mystnb", {})]
+    figures = {cell.metadata["mystnb"]["figure"].get("name", "a figure without a name"): cell.outputs for cell in cells}
     lacking = [name for name, outputs in figures.items() if not any("image" in t for t in _types(outputs))]
     if lacking:
         raise ChapterError(f"cells of {', '.join(lacking)} hold no image")

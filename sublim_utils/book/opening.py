@@ -1,5 +1,7 @@
 """How a chapter opens: one call, from the scalars of its `parameters` cell to what it works with."""
 
+import warnings
+
 from sublim_utils.book import figures
 from sublim_utils.book.claims import Claims
 from sublim_utils.runs.lab import Lab
@@ -39,6 +41,7 @@ def open_chapter(
         epochs=epochs,
         full_grid=full_grid,
     )
+    warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated", FutureWarning)  # torch's own call
     lab = Lab(profile, device)
     figures.use_style()
     return lab, Claims(results, chapter), profile.settings()

@@ -93,10 +93,12 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
 def not_in_future(paths: Iterable[Path]) -> list[Path]:
     """Date files from the future to the present, in their order, and return them.
 
-    A scheduler that compares dates takes what it makes from a file of the future for older than the file.
+    A scheduler that compares dates takes what it makes from a file of the future for older than the file. What is
+    not there has no date; whoever needs it says so.
     """
     now = time.time_ns()
-    late = sorted((path for path in paths if path.stat().st_mtime_ns > now), key=lambda path: path.stat().st_mtime_ns)
+    dates = {path: path.stat().st_mtime_ns for path in paths if path.exists()}
+    late = sorted((path for path, date in dates.items() if date > now), key=dates.__getitem__)
     for before, path in zip(range(len(late), 0, -1), late, strict=True):
         os.utime(path, ns=(now - 1000 * before,) * 2)
     return late

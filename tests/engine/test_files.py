@@ -65,7 +65,7 @@ def test_files_of_the_future_get_the_present_and_keep_their_order(tmp_path):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (now + ahead, now + ahead))
     past, year, day = (tmp_path / name for name in names)
-    assert files.not_in_future([past, year, day]) == [day, year]
+    assert files.not_in_future([past, year, tmp_path / "not there", day]) == [day, year]
     assert past.stat().st_mtime == pytest.approx(now - 100)
     assert now - 1 < day.stat().st_mtime < year.stat().st_mtime <= time.time()
     assert files.not_in_future([past, year, day]) == []
