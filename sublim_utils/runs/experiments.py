@@ -24,7 +24,7 @@ from sublim_utils.runs.conditions import (
     causal_grid,
     hidden_trait_grid,
 )
-from sublim_utils.runs.profiles import FRESH, Profile
+from sublim_utils.runs.profiles import RECORDED, Profile
 from sublim_utils.runs.store import Store
 from sublim_utils.settings import Condition, Settings
 
@@ -46,7 +46,7 @@ class Experiment:
     full_only : left out by a profile without the full grid
     least_images : left out by a profile of fewer images, such as one that tests run
     also : other chapters that read it
-    profiles : the profiles that run it; empty: all
+    recorded : whether the recorded run is to hold it; one that it lacks is run at all other profiles
     """
 
     chapter: str
@@ -58,7 +58,7 @@ class Experiment:
     full_only: bool = False
     least_images: int = 0
     also: tuple[str, ...] = ()
-    profiles: tuple[str, ...] = ()
+    recorded: bool = True
 
     @property
     def is_optional(self) -> bool:
@@ -67,7 +67,7 @@ class Experiment:
 
     def is_run_at(self, profile: Profile) -> bool:
         """Say whether a profile runs this experiment."""
-        is_asked_for = not self.profiles or profile.name in self.profiles
+        is_asked_for = self.recorded or profile.name != RECORDED
         return is_asked_for and (profile.full_grid or not self.full_only) and profile.n_images >= self.least_images
 
     def settings_of(self, profile: Profile) -> Settings:
@@ -140,7 +140,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "alignment": Experiment(
         chapter="alignment",
         conditions={"student (aux)": BASELINE, "cross-model (aux)": CROSS},
-        also=("ledger",),
+        also=("ledger", "causal"),
     ),
     "alignment_controls": Experiment(
         chapter="alignment",
@@ -196,18 +196,28 @@ EXPERIMENTS: dict[str, Experiment] = {
             *(f"update, {name} 1" for name in ("first", "after")),
         ),
     ),
-    "hidden_trait": Experiment(chapter="causal", conditions=HIDDEN_TRAIT, profiles=(FRESH,)),
-    "hidden_trait_controls": Experiment(
-        chapter="causal", tier="grid", conditions=HIDDEN_TRAIT_CONTROLS, profiles=(FRESH,)
+    "hidden_trait": Experiment(
+        chapter="causal",
+        conditions=HIDDEN_TRAIT,
+        few=("gradient off L_disc", "update off L_disc"),
+        recorded=False,
     ),
-    "hidden_trait_spans": Experiment(chapter="causal", tier="sweep", conditions=HIDDEN_TRAIT_SPANS, profiles=(FRESH,)),
-    "hidden_trait_grid": Experiment(chapter="causal", tier="sweep", conditions=hidden_trait_grid, profiles=(FRESH,)),
+    "hidden_trait_controls": Experiment(
+        chapter="causal", tier="grid", conditions=HIDDEN_TRAIT_CONTROLS, full_only=True, recorded=False
+    ),
+    "hidden_trait_spans": Experiment(
+        chapter="causal", tier="sweep", conditions=HIDDEN_TRAIT_SPANS, full_only=True, recorded=False
+    ),
+    "hidden_trait_grid": Experiment(
+        chapter="causal", tier="sweep", conditions=hidden_trait_grid, full_only=True, recorded=False
+    ),
     "hidden_trait_large_batch": Experiment(
         chapter="causal",
         tier="sweep",
         settings={"trait_batch_size": 10_240},
         conditions={"update off L_disc, batch of 10,240": OFF_DISC},
-        profiles=(FRESH,),
+        full_only=True,
+        recorded=False,
     ),
     "causal_sgd": under("sgd", 0.5, few=("student (aux)", "projected")),
     "causal_momentum": under("momentum", 0.2, few=("student (aux)",)),
@@ -265,7 +275,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             conditions={"student (aux)": BASELINE, **point.beside},
             full_only=not point.few,
             least_images=point.least_images,
-            profiles=point.profiles,
+            recorded=point.recorded,
         )
         for name, point in sweeps.own_points().items()
     },

@@ -8,14 +8,10 @@ from typing import Self
 from sublim_utils.engine.files import root
 from sublim_utils.settings import N_SEEDS, Options, Settings, SettingsError, require
 
-__all__ = ["FRESH", "RECORDED", "Profile", "profile_parameters", "results_folder"]
+__all__ = ["RECORDED", "Profile", "profile_parameters", "results_folder"]
 
 RECORDED = "paper"
 """The profile, and the folder of results, whose runs are committed: that of the paper's scale."""
-
-
-FRESH = "fresh"
-"""The profile of the run on fresh seeds, whose criteria were fixed before it; complete, it becomes the recorded one."""
 
 
 def results_folder(results: str | Path) -> Path:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sublim_utils.runs.conditions import PROJECTED, UPDATE_PROJECTED
-from sublim_utils.runs.profiles import FRESH
 from sublim_utils.settings import Condition, Settings
 
 __all__ = [
@@ -42,7 +41,7 @@ class Point:
     settings, scaled, least_images : the experiment's, if it is this point's own
     few : run also where the profile has not the full grid
     beside : further conditions of this point's own experiment
-    profiles : the profiles that run it; empty: all
+    recorded : whether the recorded run is to hold it
     """
 
     label: str
@@ -52,7 +51,7 @@ class Point:
     least_images: int = 0
     few: bool = False
     beside: Mapping[str, Condition] = field(default_factory=dict)
-    profiles: tuple[str, ...] = ()
+    recorded: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ def multiple(setting: str, label: str, factor: float) -> Point:
 
 def network(label: str, name: str) -> Point:
     """Return a point of another network, with the two projections beside it; the run on fresh seeds has it first."""
-    return replace(point("network", label, network=name), beside=PROJECTIONS, profiles=(FRESH,))
+    return replace(point("network", label, network=name), beside=PROJECTIONS, recorded=False)
 
 
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 3.0)

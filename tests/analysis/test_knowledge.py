@@ -1,0 +1,42 @@
+"""Shares of a gain, and how often a student gives one answer."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from sublim_utils.analysis import knowledge
+
+
+def evaluated(before, after, seeds=None):
+    seeds = range(len(before)) if seeds is None else seeds
+    return xr.DataArray(np.stack([before, after], -1), dims=("seed", "eval"), coords={"seed": list(seeds)})
+
+
+def test_the_share_kept_is_a_ratio_of_mean_gains_and_not_a_mean_of_ratios():
+    rng = np.random.default_rng(0)
+    start, gains = rng.uniform(0.05, 0.15, 20), rng.uniform(0.1, 0.8, 20)
+    whole, part = evaluated(start, start + gains), evaluated(start, start + 0.3 * gains + rng.normal(0, 0.02, 20))
+    share = knowledge.kept(part, whole)
+    assert share.estimate == pytest.approx(knowledge.gain(part).mean().item() / gains.mean())
+    assert share.low < 0.3 < share.high
+    assert share.high - share.low < 0.1
+    assert knowledge.kept(whole, whole).estimate == 1
+
+
+def test_only_seeds_of_both_are_compared():
+    whole = evaluated(np.zeros(4), np.array([1.0, 1.0, 1.0, 9.0]))
+    part = evaluated(np.zeros(3), np.array([0.5, 0.25, 0.75]), seeds=[2, 0, 1])
+    assert knowledge.kept(part, whole).n == 3
+    assert knowledge.kept(part, whole).estimate == 0.5
+
+
+def test_one_answer_to_everything_and_each_answer_as_often_as_any_other():
+    counts = np.zeros((2, 10, 10))
+    counts[0, :, 3], counts[1] = 100, 10
+    runs = xr.Dataset({"confusion": (("seed", "class", "predicted"), counts)})
+    assert knowledge.most_predicted(runs).values == pytest.approx([1, 0.1])
+
+
+def test_the_label_free_part_is_what_discrimination_leaves():
+    runs = xr.Dataset({"test_loss": ("eval", [2.0, 1.5]), "test_disc": ("eval", [0.5, -1.0])})
+    assert knowledge.free_loss(runs).values == pytest.approx([1.5, 2.5])
