@@ -13,14 +13,17 @@ MEASURES = {"accuracy": "test accuracy", "cosine": "mean cosine", "drive": "summ
 def summary(runs: xr.Dataset) -> xr.Dataset:
     r"""Return what the sweeps compare, one value per run.
 
-    accuracy A_E and gain A_E - A_0 on the test images; cosine, the mean over steps of
+    accuracy A_E and gain A_E - A_0 on the test images; centred, the accuracy after training of the centred
+    logits, NaN in runs that were recorded without it; cosine, the mean over steps of
     cos(trait gradient, distillation gradient), NaN where a gradient is 0 throughout; drive,
     sum_t g_T . u_t (nats).
     """
     before, after = (runs["accuracy"].isel(eval=i, drop=True) for i in (0, -1))
+    centred = runs["centred_accuracy"].isel(eval=-1, drop=True) if "centred_accuracy" in runs else after * float("nan")
     return xr.Dataset(
         {
             "accuracy": after,
+            "centred": centred,
             "gain": after - before,
             "cosine": cosine(runs).mean("step"),
             "drive": runs["drive"].sum(["step", "layer"]),
