@@ -13,6 +13,7 @@ from sublim_utils.runs.profiles import RECORDED, results_folder
 __all__ = [
     "CONCLUSIONS",
     "END",
+    "HEADLINE",
     "QUOTED",
     "START",
     "anchor",
@@ -71,8 +72,23 @@ def anchor(claim: str, chapter: str) -> str:
     return f'<a id="{claim}"{link}><code>{text}</code></a>'
 
 
-def summary_table(results: str | Path, prefix: str = "", *, linked: bool = True) -> str:
-    """Return the table of all recorded claims whose id starts with `prefix`.
+HEADLINE = (
+    "C1.student_aux_accuracy",
+    "C1.cross_aux_accuracy",
+    "C3.fraction_positive",
+    "C3.cross_cosine",
+    "C4.projected_accuracy",
+    "C4.random_direction_accuracy",
+    "E2.update_projected_accuracy",
+    "C5.first_epoch_share",
+    "C6.final_accuracy_ratio",
+    "C7.drive_removed_share",
+)
+"""The claims of the first page and the README, the paper's conclusions in their order; the verdicts' page has all."""
+
+
+def summary_table(results: str | Path, *, linked: bool = True) -> str:
+    """Return the table of the recorded claims among `HEADLINE`.
 
     `linked`: for the book's pages, where a claim's id is an anchor and leads to its place in its chapter, and
     a verdict is a badge; else plain Markdown.
@@ -83,7 +99,7 @@ def summary_table(results: str | Path, prefix: str = "", *, linked: bool = True)
         verdict = badge(str(row["verdict"])) if linked else row["verdict"]
         return f"{name} {row['claim']}: *{row['quantity']}*", described(row), row["n_seeds"], row["criterion"], verdict
 
-    rows = [cells(row) for row in load_claims(results) if str(row["id"]).startswith(prefix)]
+    rows = [cells(row) for row in load_claims(results) if row["id"] in HEADLINE]
     if not rows:
         return "*No claim is recorded yet.*"
     return table(("claim: *quantity*", "estimate [95 % interval]", "n", "criterion", "verdict"), rows)
