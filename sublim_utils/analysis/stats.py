@@ -16,8 +16,11 @@ __all__ = [
     "compare",
     "holm",
     "mean_interval",
+    "over_pairs",
     "paired",
     "rank_correlation",
+    "share_interval",
+    "upper_end",
 ]
 
 LEVEL = 0.95
@@ -164,3 +167,29 @@ def compare(values: xr.DataArray, against: str) -> dict[str, tuple[Paired, float
     comparisons = [paired(values.sel(condition=name), values.sel(condition=against)) for name in others]
     adjusted = holm([one.p_value for one in comparisons])
     return {name: (one, float(p)) for name, one, p in zip(others, comparisons, adjusted, strict=True)}
+
+
+def share_interval(holds: Sequence[bool] | np.ndarray | xr.DataArray) -> Interval:
+    """Return the share of seeds of which something holds, with its exact binomial interval (Clopper, Pearson).
+
+    >>> print(share_interval([True, True, True, False]))
+    0.750 [0.194, 0.994], n = 4
+    """
+    holds = np.asarray(holds, dtype=bool).ravel()
+    test = scipy.stats.binomtest(int(holds.sum()), len(holds))
+    ends = test.proportion_ci(LEVEL, method="exact")
+    return Interval(float(test.statistic), float(ends.low), float(ends.high), len(holds))
+
+
+def over_pairs(values: xr.DataArray) -> xr.DataArray:
+    """Return the mean over the two seeds of each pair, 2k and 2k + 1, which share their teachers; dims (pair, ...).
+
+    >>> over_pairs(xr.DataArray([1.0, 3.0, 5.0], dims="seed", coords={"seed": [100, 101, 103]})).values.tolist()
+    [2.0, 5.0]
+    """
+    return values.groupby((values["seed"] // 2).rename("pair")).mean("seed")
+
+
+def upper_end(interval: Interval) -> Interval:
+    """Return an interval's upper end as an interval, for a criterion that only a mean below it contradicts."""
+    return Interval(interval.high, interval.high, interval.high, interval.n)

@@ -73,6 +73,11 @@ class Lab:
         """Whether the profile's sizes are the paper's, so that its runs can be compared with the recorded ones."""
         return self.profile.settings() == Settings()
 
+    @property
+    def takes_primary_tests(self) -> bool:
+        """Whether the primary tests are judged here: not on the recorded seeds, which were looked at before."""
+        return self.profile.name != RECORDED
+
     @staticmethod
     def images(settings: Settings) -> data.Images:
         """Return the real images of the settings' task."""

@@ -28,7 +28,7 @@ def test_recorded_claims_are_registered_with_the_same_criteria() -> None:
 
 def test_every_claim_has_a_recorded_verdict_with_its_n() -> None:
     rows = {row["id"]: row for row in report.load_claims(RECORDED)}
-    assert rows.keys() == registered().keys()
+    assert rows.keys() == {name for name, claim in registered().items() if not claim.awaited}
     for name, row in rows.items():
         assert row["verdict"] in VERDICTS, name
         assert row["n_seeds"] >= FEWEST, name
