@@ -30,7 +30,7 @@ SNAKEMAKE := $(PY) -m snakemake --cores all --quiet rules host --nolock --rerun-
 book: setup
 	$(SNAKEMAKE) profile=$(PROFILE)
 
-paper: setup # from the recorded runs, into _build/paper/_build/html; TRAIN=yes trains what is missing
+paper: setup # from the recorded runs, into _build/paper/_build/html; TRAIN=yes, or experiments' names, trains what is missing
 	$(SNAKEMAKE) profile=paper train=$(TRAIN)
 
 test: setup

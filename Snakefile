@@ -11,7 +11,7 @@ from sublim_utils.engine.files import not_in_future
 from sublim_utils.runs.experiments import chapter_of, of_chapter
 from sublim_utils.runs.filling import ASKED
 from sublim_utils.runs.jobs import jobs
-from sublim_utils.runs.missing import lacking, report
+from sublim_utils.runs.missing import lacking, report, unasked
 from sublim_utils.runs.profiles import RECORDED, Profile, profile_parameters
 from sublim_utils.runs.store import Store
 from sublim_utils.settings import SettingsError
@@ -25,7 +25,8 @@ RESULTS, BUILD = f"results/{PROFILE}", f"_build/{PROFILE}"
 OUTPUT = "." if PROFILE == "laptop" else BUILD  # jupyter-book appends _build/html
 STORE = Store(Path(RESULTS))
 INDEX = str(Path(OUTPUT, "_build", "html", "index.html"))
-TRAIN = "yes" if config.get("train", "no") in ("yes", True) else "no"  # into the recorded store only if asked
+NAMED = {True: "yes", False: "no"}.get(config.get("train", "no"), str(config.get("train", "no")))
+TRAIN = "no" if NAMED == "no" else "yes"  # into the recorded store only if asked: yes, or experiments by name
 SEEDS_PER_JOB = int(config.get("seeds_per_job", 10))
 
 TOC = yaml.safe_load(Path("_toc.yml").read_text())
@@ -49,7 +50,11 @@ except OSError as error:
 localrules: claims, html  # short: never a cluster's jobs
 
 
-if PROFILE == RECORDED and TRAIN == "no" and (LACKS := lacking(SIZE, STORE.root)):
+try:
+    LACKS = unasked(lacking(SIZE, STORE.root), NAMED) if PROFILE == RECORDED else []
+except SettingsError as error:
+    raise WorkflowError(str(error))
+if LACKS:
     raise WorkflowError(report(LACKS, STORE.root))
 PLANNED = jobs(SIZE, STORE, SEEDS_PER_JOB)
 MISSING = {name: [f"{RESULTS}/manifests/{job}.json" for job in planned] for name, planned in PLANNED.items()}

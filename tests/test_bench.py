@@ -12,6 +12,7 @@ from bench.candidates import PARTS, Candidate
 from bench.clock import alternate
 from bench.ours import Plain, teacher_task
 from bench.setting import Bench, Size, four_students
+from sublim_utils.engine.architectures import MODULES
 from sublim_utils.engine.digits import Digits, references
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import epoch_orders, generator
@@ -132,7 +133,7 @@ def test_every_way_to_run_a_network_takes_the_same_gradient():
         theta = torch.stack([network.initial(generator(seed, "init")) for seed in range(2)])[None]
         expected = found[name.removesuffix(", by vmap")][1](theta, x, dlogits)
         torch.testing.assert_close(gradient(theta, x, dlogits), expected, rtol=1e-4, atol=1e-5)
-    assert len(found) == 7
+    assert len(found) == 3 + 2 * len(MODULES)  # the perceptron in three ways, each module in two
 
 
 @pytest.mark.parametrize("module", [clock, goals, roofline, whole])

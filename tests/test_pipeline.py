@@ -111,6 +111,13 @@ def test_the_papers_profile_trains_only_if_asked_and_lists_what_is_missing(tmp_p
             assert re.search(line, done.stdout + done.stderr), line
         assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "results").exists()
+    some = dry_run(tmp_path, "profile=paper", "train=phenomenon,causal")
+    assert some.returncode != 0
+    assert re.search(r"liminal +\d+ students", some.stdout + some.stderr)
+    assert not re.search(r"phenomenon +\d+ students", some.stdout + some.stderr)
+    unknown = dry_run(tmp_path, "profile=paper", "train=phenomena")
+    assert unknown.returncode != 0
+    assert "TRAIN = 'phenomena' is not allowed" in unknown.stdout + unknown.stderr
     size = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "paper"))
     asked = planned(tmp_path, "profile=paper", "train=yes")
     assert asked["runs"] >= len(run_at(size))

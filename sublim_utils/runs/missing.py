@@ -9,8 +9,9 @@ from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.experiments import EXPERIMENTS, run_at
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.store import Store
+from sublim_utils.settings import require
 
-__all__ = ["Lack", "about", "lacking", "recorded_seconds", "report"]
+__all__ = ["Lack", "about", "lacking", "recorded_seconds", "report", "unasked"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,23 @@ def lacking(profile: Profile, results: Path) -> list[Lack]:
     return lacks
 
 
+def unasked(lacks: Iterable[Lack], asked: str) -> list[Lack]:
+    """Return what is missing and is not asked for by "yes" (all), "no" (nothing), or names joined by commas.
+
+    Raises
+    ------
+    SettingsError
+        If a name is no experiment's.
+
+    >>> [lack.experiment for lack in unasked([Lack("causal", 2, None), Lack("liminal", 4, None)], "causal")]
+    ['liminal']
+    """
+    names = () if asked in ("yes", "no") else tuple(asked.split(","))
+    for name in names:
+        require("TRAIN", name, name in EXPERIMENTS, f"yes, no, or of {sorted(EXPERIMENTS)} some joined by commas")
+    return [lack for lack in lacks if asked != "yes" and lack.experiment not in names]
+
+
 def report(lacks: Iterable[Lack], results: Path) -> str:
     """Return what is missing, in words, and how to have it trained."""
     rows = list(lacks)
@@ -71,5 +89,6 @@ def report(lacks: Iterable[Lack], results: Path) -> str:
     lines = "\n".join(f"  {row}" for row in (*rows, whole))
     return (
         f"{results} lacks runs, and nothing is trained into it unasked (times are those of one process):\n{lines}\n"
-        "`make paper TRAIN=yes` trains them; `git checkout` brings back what was deleted."
+        "`make paper TRAIN=yes` trains them, TRAIN=name,name those of some experiments; "
+        "`git checkout` brings back what was deleted."
     )
