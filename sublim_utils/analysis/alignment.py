@@ -139,7 +139,8 @@ def falls_to(level: float, x: Sequence[float], y: Sequence[float]) -> float:
     >>> falls_to(2.0, [0, 1, 3], [6.0, 4.0, 0.0])
     2.0
     """
-    below = np.flatnonzero(np.asarray(y, dtype=float) <= level)
+    y = np.asarray(y, dtype=float)
+    below = np.flatnonzero(y <= level)
     if not len(below) or below[0] == 0:
         return float(x[below[0]] if len(below) else x[-1])
     before, after = below[0] - 1, below[0]
