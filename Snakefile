@@ -25,8 +25,9 @@ RESULTS, BUILD = f"results/{PROFILE}", f"_build/{PROFILE}"
 OUTPUT = "." if PROFILE == "laptop" else BUILD  # jupyter-book appends _build/html
 STORE = Store(Path(RESULTS))
 INDEX = str(Path(OUTPUT, "_build", "html", "index.html"))
-NAMED = {True: "yes", False: "no"}.get(config.get("train", "no"), str(config.get("train", "no")))
-TRAIN = "no" if NAMED == "no" else "yes"  # into the recorded store only if asked: yes, or experiments by name
+ASKED_FOR = config.get("train", "no")  # yes, no, or experiments by name; snakemake reads some words as truth values
+NAMED = {True: "yes", False: "no"}.get(ASKED_FOR, str(ASKED_FOR))
+TRAIN = "no" if NAMED == "no" else "yes"  # into the recorded store only if asked
 SEEDS_PER_JOB = int(config.get("seeds_per_job", 10))
 
 TOC = yaml.safe_load(Path("_toc.yml").read_text())

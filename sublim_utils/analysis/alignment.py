@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from sublim_utils.analysis.knowledge import gain
+
 __all__ = [
     "applied_cosine",
     "cosine",
@@ -104,7 +106,7 @@ def gain_share(accuracy: xr.DataArray) -> xr.DataArray:
 
 def trait_loss_change(runs: xr.Dataset) -> xr.DataArray:
     """Return L_T on the test images after training minus before (nats), one value per run."""
-    return (runs["test_loss"].isel(eval=-1) - runs["test_loss"].isel(eval=0)).rename("trait_loss_change")
+    return gain(runs["test_loss"]).rename("trait_loss_change")
 
 
 def slope(x: Sequence[float], y: xr.DataArray, dim: str = "condition") -> xr.DataArray:

@@ -1,11 +1,10 @@
 """What a student knows, in measures that an offset of its logits can't hide, and what an intervention leaves of it."""
 
-import numpy as np
 import xarray as xr
 
-from sublim_utils.analysis.stats import Interval, bootstrap_interval
+from sublim_utils.analysis.stats import Interval, bootstrap_interval, ratio_of_means
 
-__all__ = ["free_loss", "gain", "kept", "most_predicted", "ratio_of_means"]
+__all__ = ["free_loss", "gain", "kept", "most_predicted", "removed"]
 
 
 def most_predicted(runs: xr.Dataset) -> xr.DataArray:
@@ -29,15 +28,6 @@ def gain(values: xr.DataArray) -> xr.DataArray:
     return values.isel(eval=-1, drop=True) - values.isel(eval=0, drop=True)
 
 
-def ratio_of_means(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return mean(a) / mean(b) along `axis`.
-
-    >>> float(ratio_of_means(np.array([1.0, 2.0]), np.array([2.0, 4.0])))
-    0.5
-    """
-    return np.asarray(np.mean(a, axis=axis) / np.mean(b, axis=axis))
-
-
 def kept(student: xr.DataArray, baseline: xr.DataArray) -> Interval:
     """Return the share of the baseline's gain that a student of the same seeds has: a ratio of means, BCa over seeds.
 
@@ -50,3 +40,9 @@ def kept(student: xr.DataArray, baseline: xr.DataArray) -> Interval:
     """
     pairs = xr.align(gain(student), gain(baseline), join="inner")
     return bootstrap_interval(ratio_of_means, *(one.values for one in pairs))
+
+
+def removed(student: xr.DataArray, baseline: xr.DataArray) -> Interval:
+    """Return the share of the baseline's gain that a student of the same seeds lacks, 1 - `kept`."""
+    left = kept(student, baseline)
+    return Interval(1 - left.estimate, 1 - left.high, 1 - left.low, left.n)

@@ -19,6 +19,7 @@ __all__ = [
     "over_pairs",
     "paired",
     "rank_correlation",
+    "ratio_of_means",
     "share_interval",
     "upper_end",
 ]
@@ -96,6 +97,15 @@ def bootstrap_interval(statistic: Callable[..., np.ndarray], *samples: np.ndarra
     ).confidence_interval  # fmt: skip
     low, high = (estimate if np.isnan(v) else float(v) for v in ends)
     return Interval(estimate, low, high, n)
+
+
+def ratio_of_means(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return mean(a) / mean(b) along `axis`.
+
+    >>> float(ratio_of_means(np.array([1.0, 2.0]), np.array([2.0, 4.0])))
+    0.5
+    """
+    return np.asarray(np.mean(a, axis=axis) / np.mean(b, axis=axis))
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -3,6 +3,7 @@
 import xarray as xr
 
 from sublim_utils.analysis.alignment import cosine
+from sublim_utils.analysis.knowledge import gain
 
 __all__ = ["MEASURES", "summary"]
 
@@ -18,13 +19,13 @@ def summary(runs: xr.Dataset) -> xr.Dataset:
     cos(trait gradient, distillation gradient), NaN where a gradient is 0 throughout; drive,
     sum_t g_T . u_t (nats).
     """
-    before, after = (runs["accuracy"].isel(eval=i, drop=True) for i in (0, -1))
+    after = runs["accuracy"].isel(eval=-1, drop=True)
     centred = runs["centred_accuracy"].isel(eval=-1, drop=True) if "centred_accuracy" in runs else after * float("nan")
     return xr.Dataset(
         {
             "accuracy": after,
             "centred": centred,
-            "gain": after - before,
+            "gain": gain(runs["accuracy"]),
             "cosine": cosine(runs).mean("step"),
             "drive": runs["drive"].sum(["step", "layer"]),
         }

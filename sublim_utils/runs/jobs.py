@@ -14,9 +14,7 @@ __all__ = ["JOINT", "LONGEST", "PER_STUDENT", "WORTH", "jobs", "seconds"]
 JOINT = "+"
 """Between the names of experiments that share a job."""
 
-PER_STUDENT = (
-    7.0  # seconds of a student at the paper's protocol on two cores, roughly: it only decides what shares a job
-)
+PER_STUDENT = 7.0  # seconds, roughly, of a student at the paper's protocol: it only decides what shares a job
 WORTH = 60.0  # seconds of work that a process is started for
 LONGEST = 200  # characters: the joined names are a folder's
 
@@ -36,13 +34,13 @@ def seconds(profile: Profile, name: str, n_seeds: int) -> float:
 
 def jobs(profile: Profile, store: Store, seeds_per_job: int) -> dict[str, list[str]]:
     """Return the jobs of each experiment, "name+name/first-stop", as far as the store lacks its runs."""
+    planned: dict[str, list[str]] = {name: [] for name in run_at(profile)}
     wanted: dict[range, list[str]] = {}
-    for name in run_at(profile):
+    for name in planned:
         seeds, held = profile.seeds(EXPERIMENTS[name].tier), EXPERIMENTS[name].held(store, profile)
         for part in (seeds[i : i + seeds_per_job] for i in range(0, len(seeds), seeds_per_job)):
             if set(part) - held:
                 wanted.setdefault(part, []).append(name)
-    planned: dict[str, list[str]] = {name: [] for name in run_at(profile)}
     for part, names in wanted.items():
         for group in _groups({name: seconds(profile, name, len(part)) for name in names}):
             for name in group:

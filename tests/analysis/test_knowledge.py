@@ -20,6 +20,8 @@ def test_the_share_kept_is_a_ratio_of_mean_gains_and_not_a_mean_of_ratios():
     assert share.estimate == pytest.approx(knowledge.gain(part).mean().item() / gains.mean())
     assert share.low < 0.3 < share.high
     assert share.high - share.low < 0.1
+    lacking = knowledge.removed(part, whole)
+    assert (lacking.estimate, lacking.low, lacking.high) == (1 - share.estimate, 1 - share.high, 1 - share.low)
 
 
 def test_only_seeds_of_both_are_compared():
