@@ -89,7 +89,7 @@ def run(what: str, output: Path, parameters: dict[str, object], seeds: str | Non
     lab = Lab(Profile.of_parameters(**parameters), str(parameters.get("device", "auto")), trains=True)
     rows = []
     for name in names:
-        chosen = lab.seeds(EXPERIMENTS[name].tier) if seeds is None else seed_range(seeds)
+        chosen = list(EXPERIMENTS[name].seeds(lab.profile)) if seeds is None else seed_range(seeds)
         students, left_out = lab.experiments([name], chosen)
         conditions = [str(c) for runs in students.values() for c in runs["condition"].values]
         rows += [{"experiment": name, "seeds": chosen, "conditions": conditions, "left out": left_out.get(name)}]

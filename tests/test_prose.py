@@ -16,7 +16,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)+(?!\w)|\b\d+(?:\.\d+)? ?%|\b\d+ (?:min|s|h|nats)\b")
 """What looks like a result: a decimal number, a percentage, a measured time."""
 
-NOT_PROSE = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\[\[[\w.]+\]\]", re.DOTALL)
+NOT_PROSE = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\[\[[\w.]+(?::[^\]]+)?\]\]", re.DOTALL)
 """Code, formulas, and claims quoted by their id."""
 
 ALLOWED = {
@@ -71,9 +71,17 @@ def test_quoted_claims_are_registered_and_filled_in() -> None:
     row = {"id": "C1.student_aux_accuracy", "estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n_seeds": 3}
     text = "ends at [[C1.student_aux_accuracy]], teacher [[C1.teacher_accuracy]], from [[run]]"
     assert report.quoting(text, [row], "here") == "ends at 0.5 [0.4, 0.6] (n = 3), teacher not tested, from here"
+    assert (
+        report.quoting("in [[C1.student_aux_accuracy:.0%]], [[C1.teacher_accuracy:.2f]]", [row], "")
+        == "in 50%, not tested"
+    )
     with pytest.raises(KeyError, match="C1.nonsense"):
         report.quoting("[[C1.nonsense]]", [], "here")
-    quoted = {name for page in PAGES for name in report.QUOTED.findall(page.read_text(encoding="utf-8"))}
+    quoted = {
+        name
+        for page in [*PAGES, report.FINDINGS]
+        for name, _ in report.QUOTED.findall(page.read_text(encoding="utf-8"))
+    }
     assert quoted - {"run"}
     assert quoted - {"run"} <= set(registered())
 

@@ -68,7 +68,8 @@ class Claim:
     The criterion is a range [low, high] for the quantity: the verdict is "agrees" if the
     whole interval lies inside, "differs" if it lies outside, "inconclusive" if it straddles
     an end. A claim with neither low nor high is reported and not judged ("not tested").
-    An `awaited` one is judged by the run on fresh seeds, and the recorded run has no row of it.
+    A `primary` one was fixed before a run of the seeds that judge it in the record; all else there is exploration.
+    An `identity` holds by algebra, or closely at small steps: it checks the code and finds nothing out.
     """
 
     id: str
@@ -79,7 +80,8 @@ class Claim:
     paper: str
     low: float | None = None
     high: float | None = None
-    awaited: bool = False
+    primary: bool = False
+    identity: bool = False
     estimate: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
@@ -122,7 +124,7 @@ class Claim:
     def row(self) -> dict[str, object]:
         """Return what `claims.json` holds of this claim."""
         values = asdict(self)
-        del values["low"], values["high"], values["awaited"]
+        del values["low"], values["high"], values["primary"], values["identity"]
         return {**values, "criterion": self.criterion, "verdict": self.verdict}
 
     def _repr_markdown_(self) -> str:

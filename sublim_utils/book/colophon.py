@@ -79,8 +79,8 @@ def finished(notebook: NotebookNode, chapter: str, quoting: Callable[[str], str]
     """Return an executed notebook as the book shows it.
 
     The block is its last cell; of the two parameters cells the default one, which the injected
-    one overrides, is gone, and the injected one folded. `quoting` fills in the claims that the
-    texts in place of figures quote.
+    one overrides, is gone, and the injected one folded. `quoting` fills in the claims that prose, captions
+    and the texts in place of figures quote.
     """
     tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
     if "injected-parameters" in tags:
@@ -88,8 +88,11 @@ def finished(notebook: NotebookNode, chapter: str, quoting: Callable[[str], str]
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("hide-input")
-        if image := cell.metadata.get("mystnb", {}).get("image"):
-            image["alt"] = quoting(image["alt"])
+        if cell.cell_type == "markdown":
+            cell.source = quoting(cell.source)
+        for part, text_of in (("image", "alt"), ("figure", "caption")):
+            if about := cell.metadata.get("mystnb", {}).get(part):
+                about[text_of] = quoting(about[text_of])
     block = text(chapter, notebook.metadata, repository)
     notebook.cells.append(nbformat.v4.new_markdown_cell(block, id="how-this-page-was-made"))
     return notebook

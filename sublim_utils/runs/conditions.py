@@ -127,12 +127,13 @@ _OFF_BOTH = replace(OFF_DISC, direction="both")
 
 HIDDEN_TRAIT = {
     "gradient off L_disc": _GRADIENT_OFF_DISC,
-    "update off L_disc": OFF_DISC,
+    "two-sided": Condition(projection=1.0, side="two"),
+    "random direction": Condition(projection=1.0, direction="random"),
     "update, random direction": CONTROLS["update, random direction"],
     "update off shuffled labels": replace(UPDATE_PROJECTED, projection_labels="shuffled"),
     "update off L_disc, shuffled labels": replace(OFF_DISC, projection_labels="shuffled"),
 }
-"""What may remove what the student knows, and the controls that should not."""
+"""Beside the primary conditions: what may remove what the student knows, and the controls that should not."""
 
 HIDDEN_TRAIT_CONTROLS = {
     "gradient off L_disc, one-sided": replace(_GRADIENT_OFF_DISC, side="one"),

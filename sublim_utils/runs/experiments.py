@@ -46,6 +46,7 @@ class Experiment:
     full_only : left out by a profile without the full grid
     least_images : left out by a profile of fewer images, such as one that tests run
     also : other chapters that read it
+    fresh : whether the recorded run has it on seeds that nobody had looked at when criteria were fixed
     recorded : whether the recorded run is to hold it; one that it lacks is run at all other profiles
     """
 
@@ -58,6 +59,7 @@ class Experiment:
     full_only: bool = False
     least_images: int = 0
     also: tuple[str, ...] = ()
+    fresh: bool = False
     recorded: bool = True
 
     @property
@@ -69,6 +71,10 @@ class Experiment:
         """Say whether a profile runs this experiment."""
         is_asked_for = self.recorded or profile.name != RECORDED
         return is_asked_for and (profile.full_grid or not self.full_only) and profile.n_images >= self.least_images
+
+    def seeds(self, profile: Profile) -> range:
+        """Return the seeds that it is run on at a profile."""
+        return profile.seeds(self.tier, fresh=self.fresh)
 
     def settings_of(self, profile: Profile) -> Settings:
         """Return the protocol at a profile's size, with this experiment's changes."""
@@ -128,6 +134,19 @@ def on_fixed_set(conditions: Conditions, **changes: object) -> Experiment:
 
 
 EXPERIMENTS: dict[str, Experiment] = {
+    "primary": Experiment(
+        chapter="phenomenon",
+        conditions={
+            "student (aux)": BASELINE,
+            "cross-model (aux)": CROSS,
+            "projected": PROJECTED,
+            "update projected": UPDATE_PROJECTED,
+            "update off L_disc": OFF_DISC,
+            "liminal, first epoch": Condition(liminal=1.0, schedule="first_epoch"),
+        },
+        also=("alignment", "causal", "liminal"),
+        fresh=True,
+    ),
     "phenomenon": Experiment(
         chapter="phenomenon",
         conditions={
@@ -197,10 +216,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
     ),
     "hidden_trait": Experiment(
-        chapter="causal",
-        conditions=HIDDEN_TRAIT,
-        few=("gradient off L_disc", "update off L_disc"),
-        recorded=False,
+        chapter="causal", tier="sweep", conditions=HIDDEN_TRAIT, few=("gradient off L_disc",), fresh=True
     ),
     "hidden_trait_controls": Experiment(
         chapter="causal", tier="grid", conditions=HIDDEN_TRAIT_CONTROLS, full_only=True, recorded=False
@@ -300,6 +316,6 @@ def of_chapter(chapter: str, profile: Profile) -> list[str]:
     """Return the names of the experiments that a chapter reads at a profile, its own and others'.
 
     >>> of_chapter("phenomenon", Profile(results="results/laptop"))
-    ['phenomenon']
+    ['primary', 'phenomenon']
     """
     return [name for name in run_at(profile) if chapter in (EXPERIMENTS[name].chapter, *EXPERIMENTS[name].also)]

@@ -37,7 +37,7 @@ def jobs(profile: Profile, store: Store, seeds_per_job: int) -> dict[str, list[s
     planned: dict[str, list[str]] = {name: [] for name in run_at(profile)}
     wanted: dict[range, list[str]] = {}
     for name in planned:
-        seeds, held = profile.seeds(EXPERIMENTS[name].tier), EXPERIMENTS[name].held(store, profile)
+        seeds, held = EXPERIMENTS[name].seeds(profile), EXPERIMENTS[name].held(store, profile)
         for part in (seeds[i : i + seeds_per_job] for i in range(0, len(seeds), seeds_per_job)):
             if set(part) - held:
                 wanted.setdefault(part, []).append(name)

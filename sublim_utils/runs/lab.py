@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sublim_utils.engine import data
 from sublim_utils.engine.devices import resolve_device
-from sublim_utils.engine.digits import EVALUATED, Digits, references
+from sublim_utils.engine.digits import EVALUATED, Digits
 from sublim_utils.engine.seeds import other_seed
 from sublim_utils.engine.students import train_students
 from sublim_utils.engine.teachers import train_teachers
@@ -73,11 +73,6 @@ class Lab:
         """Whether the profile's sizes are the paper's, so that its runs can be compared with the recorded ones."""
         return self.profile.settings() == Settings()
 
-    @property
-    def takes_primary_tests(self) -> bool:
-        """Whether the primary tests are judged here: not on the recorded seeds, which were looked at before."""
-        return self.profile.name != RECORDED
-
     @staticmethod
     def images(settings: Settings) -> data.Images:
         """Return the real images of the settings' task."""
@@ -91,7 +86,7 @@ class Lab:
         """Return the students of a named experiment, dims (seed, condition, ...)."""
         chosen = EXPERIMENTS[name]
         settings, conditions = chosen.at(self.profile)
-        return self.students(settings, conditions, self.seeds(chosen.tier) if seeds is None else seeds)
+        return self.students(settings, conditions, list(chosen.seeds(self.profile)) if seeds is None else seeds)
 
     def experiments(
         self, names: Iterable[str], seeds: Sequence[int] | None = None
@@ -263,16 +258,6 @@ class Lab:
             return made[kind]
 
         return self._computed(here, seeds, train, settings.teacher_epochs * settings.steps_per_teacher_epoch)
-
-    def teacher_distances(self, settings: Settings, seeds: Sequence[int]) -> xr.DataArray:
-        """Return |D_T| = |theta_T - theta_0| of each seed's own teacher, dims (seed,)."""
-
-        def measure(seed: int, advance: Advance) -> xr.Dataset:
-            way = self.teacher_weights(settings, seed, "own") - references(settings, [seed], self.device)
-            advance(1)
-            return xr.Dataset({"distance": float(way.norm())})
-
-        return self._computed(self._of_teacher("distances", settings), seeds, measure)["distance"]
 
     def teacher_path(
         self, settings: Settings, seed: int, steps: Sequence[int], advance: Callable[[], object] = lambda: None

@@ -54,7 +54,7 @@ def lacking(profile: Profile, results: Path) -> list[Lack]:
     usual = sum(seconds.values()) / len(seconds) if seconds else None
     for name in run_at(profile):
         settings, conditions = EXPERIMENTS[name].at(profile)
-        wanted = set(profile.seeds(EXPERIMENTS[name].tier))
+        wanted = set(EXPERIMENTS[name].seeds(profile))
         where = {student_address(settings, condition) for condition in conditions.values()}
         absent = {(w, seed) for w in where for seed in wanted - set(store.seeds("students", w))} - seen
         seen |= absent

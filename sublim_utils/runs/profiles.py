@@ -8,10 +8,13 @@ from typing import Self
 from sublim_utils.engine.files import root
 from sublim_utils.settings import N_SEEDS, Options, Settings, SettingsError, require
 
-__all__ = ["RECORDED", "Profile", "profile_parameters", "results_folder"]
+__all__ = ["FIRST_FRESH", "RECORDED", "Profile", "profile_parameters", "results_folder"]
 
 RECORDED = "paper"
 """The profile, and the folder of results, whose runs are committed: that of the paper's scale."""
+
+FIRST_FRESH = 100
+"""In the recorded run, the first of the seeds that nobody had looked at when the primary tests' criteria were fixed."""
 
 
 def results_folder(results: str | Path) -> Path:
@@ -32,7 +35,6 @@ class Profile(Options):
     results : folder of the run store and the claims; its name is the profile's name
     n_seeds, n_grid_seeds : seeds of the headline conditions, and of the others; a point of a sweep has a
         third of the latter, at least two
-    first_seed : the seeds are first_seed, first_seed + 1, ...; even, as seeds are paired
     n_images : training images, and distillation inputs; the test set is a sixth of it
     batch_size, epochs : of teacher and students alike
     full_grid : every point of the grids, or the few that `Experiment.few` names
@@ -51,7 +53,6 @@ class Profile(Options):
     results: str
     n_seeds: int = 4
     n_grid_seeds: int = 2
-    first_seed: int = 0
     n_images: int = 60_000
     batch_size: int = 1024
     epochs: int = 5
@@ -62,8 +63,6 @@ class Profile(Options):
         require("results", self.results, bool(self.name) and self.results.isprintable(), "a folder's path")
         self.between("n_seeds", 2, N_SEEDS)
         self.between("n_grid_seeds", 2, self.n_seeds)
-        self.between("first_seed", 0, N_SEEDS - self.n_seeds)
-        require("first_seed", self.first_seed, self.first_seed % 2 == 0, "even")
         self.between("n_images", 60, 60_000)
         self.between("batch_size", 1, self.n_images)
         self.between("epochs", 2, 1000)
@@ -77,13 +76,15 @@ class Profile(Options):
         """
         return {"main": self.n_seeds, "grid": self.n_grid_seeds, "sweep": max(2, self.n_grid_seeds // 3)}
 
-    def seeds(self, tier: str) -> range:
-        """Return the seeds of a tier.
+    def seeds(self, tier: str, *, fresh: bool = False) -> range:
+        """Return the seeds of a tier, from 0; in the recorded run those of `fresh` experiments from `FIRST_FRESH`.
 
-        >>> Profile(results="results/fresh", first_seed=100, n_seeds=100).seeds("main")
-        range(100, 200)
+        >>> recorded = Profile(results="results/paper", n_seeds=100, n_grid_seeds=30)
+        >>> recorded.seeds("grid"), recorded.seeds("sweep", fresh=True)
+        (range(0, 30), range(100, 110))
         """
-        return range(self.first_seed, self.first_seed + self.tiers[tier])
+        first = FIRST_FRESH if fresh and self.name == RECORDED else 0
+        return range(first, first + self.tiers[tier])
 
     @property
     def name(self) -> str:

@@ -56,10 +56,13 @@ def test_chapters_are_finished_in_place(executed, tmp_path):
     assert "git+https://example.org/r" in nbformat.read(path, 4).cells[-1].source
 
 
-def test_texts_in_place_of_figures_quote_this_copys_claims(executed):
+def test_prose_captions_and_texts_in_place_of_figures_quote_this_copys_claims(executed):
     row = {"id": "C4.projected_accuracy", "estimate": 0.101, "ci_low": 0.099, "ci_high": 0.103, "n_seeds": 7}
-    about = {"image": {"alt": "Projected [[C4.projected_accuracy]], baseline [[C4.baseline_accuracy]]."}}
+    quoting = "Projected [[C4.projected_accuracy]], baseline [[C4.baseline_accuracy]]."
+    about = {"image": {"alt": quoting}, "figure": {"name": "fig-x", "caption": quoting}}
     executed.cells.append(new_code_cell("draw()", metadata={"mystnb": about}))
+    executed.cells.append(new_markdown_cell(quoting))
     done = colophon.finished(executed, "05_causal", partial(report.quoting, rows=[row], run="here"))
-    said = next(c.metadata.mystnb.image.alt for c in done.cells if "mystnb" in c.metadata)
-    assert said == "Projected 0.101 [0.099, 0.103] (n = 7), baseline not tested."
+    shown = next(c.metadata.mystnb for c in done.cells if "mystnb" in c.metadata)
+    for said in (shown.image.alt, shown.figure.caption, done.cells[-2].source):
+        assert said == "Projected 0.101 [0.099, 0.103] (n = 7), baseline not tested."

@@ -14,12 +14,12 @@ from tests import small
 ROOT = Path(__file__).parents[2]
 SMOKE = Profile(results="smoke", n_images=2400, batch_size=128, epochs=2, n_seeds=2)
 PAPER = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "paper"))
-FRESH = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "fresh"))
+WHOLE = replace(PAPER, results="whole")  # the paper's scale, and what is not recorded yet as well
 each = pytest.mark.parametrize("name", EXPERIMENTS)
 
 
 @each
-@pytest.mark.parametrize("profile", [SMOKE, PAPER, FRESH], ids=lambda p: p.name)
+@pytest.mark.parametrize("profile", [SMOKE, PAPER, WHOLE], ids=lambda p: p.name)
 def test_every_condition_can_be_run(name, profile):
     chosen = EXPERIMENTS[name]
     if not chosen.recorded and not chosen.is_run_at(profile):
@@ -49,15 +49,15 @@ def test_no_condition_is_trained_twice_under_two_names(name):
 def test_an_experiment_belongs_to_its_chapter(name):
     assert EXPERIMENTS[name].tier in PAPER.tiers
     for chapter in (EXPERIMENTS[name].chapter, *EXPERIMENTS[name].also):
-        assert name in of_chapter(chapter, FRESH)
+        assert name in of_chapter(chapter, WHOLE)
 
 
-def test_the_fresh_run_has_the_recorded_runs_experiments_and_more_on_seeds_of_its_own():
-    assert set(run_at(PAPER)) < set(run_at(FRESH))
-    for name in run_at(PAPER):
-        assert EXPERIMENTS[name].at(PAPER) == EXPERIMENTS[name].at(FRESH)
-    assert not set(PAPER.seeds("main")) & set(FRESH.seeds("main"))
-    assert FRESH.seeds("grid") == range(100, 130)
+def test_fresh_experiments_have_seeds_of_their_own_in_the_record_and_nowhere_else():
+    explored = {s for name in run_at(PAPER) if not EXPERIMENTS[name].fresh for s in EXPERIMENTS[name].seeds(PAPER)}
+    for name in ("primary", "hidden_trait"):
+        assert not explored & set(EXPERIMENTS[name].seeds(PAPER))
+        assert EXPERIMENTS[name].seeds(SMOKE) == SMOKE.seeds(EXPERIMENTS[name].tier)
+    assert EXPERIMENTS["primary"].seeds(PAPER) == range(100, 200)
 
 
 @each
@@ -92,11 +92,9 @@ def test_the_laptop_fits_its_budget():
     for name in EXPERIMENTS:
         chosen = EXPERIMENTS[name]
         settings = chosen.settings_of(laptop)
-        seeds = laptop.tiers[chosen.tier]
+        seeds = chosen.seeds(laptop)
         if chosen.chapter in ("phenomenon", "alignment", "causal") and chosen.is_run_at(laptop):
-            runs |= {
-                (settings, c, s) for c in chosen.conditions_of(settings, full=False).values() for s in range(seeds)
-            }
+            runs |= {(settings, c, s) for c in chosen.conditions_of(settings, full=False).values() for s in seeds}
     assert len(runs) <= 74
 
 
@@ -114,11 +112,11 @@ def test_seeds_are_held_once_every_condition_has_them(lab):
 
 def test_the_recorded_run_has_the_seeds_that_are_asked_for():
     tiers = {n: PAPER.tiers[EXPERIMENTS[n].tier] for n in run_at(PAPER)}
-    assert {n for n, seeds in tiers.items() if seeds == 100} == {"phenomenon", "alignment", "causal", "liminal"}
-    assert all(s >= (10 if n.startswith("sweep") or n.endswith("_grid") else 30) for n, s in tiers.items())
+    headline = {"primary", "phenomenon", "alignment", "causal", "liminal"}
+    assert {n for n, seeds in tiers.items() if seeds == 100} == headline
+    assert all(s >= (10 if EXPERIMENTS[n].tier == "sweep" else 30) for n, s in tiers.items())
 
 
 @pytest.mark.parametrize("name", run_at(PAPER))
 def test_the_recorded_run_is_complete(name):
-    asked = set(range(PAPER.tiers[EXPERIMENTS[name].tier]))
-    assert asked <= EXPERIMENTS[name].held(Store(ROOT / "results" / "paper"), PAPER)
+    assert set(EXPERIMENTS[name].seeds(PAPER)) <= EXPERIMENTS[name].held(Store(ROOT / "results" / "paper"), PAPER)

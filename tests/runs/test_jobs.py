@@ -25,7 +25,7 @@ def test_each_run_of_an_empty_store_is_in_one_job(profile, tmp_path):
         parts = [job.rpartition("/") for job in mine]
         assert all(name in names.split(JOINT) and len(names) <= LONGEST for names, _, _ in parts)
         seeds = [s for _, _, part in parts for s in range(*map(int, part.split("-")))]
-        assert seeds == list(profile.seeds(EXPERIMENTS[name].tier))
+        assert seeds == list(EXPERIMENTS[name].seeds(profile))
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))

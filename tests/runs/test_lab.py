@@ -258,16 +258,6 @@ def test_what_is_all_there_needs_no_folder_of_locks(lab):
     assert not (lab.store.root / "locks").exists()
 
 
-def test_distances_are_those_between_teachers_and_references_and_need_no_weights_afterwards(lab):
-    found = lab.teacher_distances(SETTINGS, [0, 1])
-    for seed in (0, 1):
-        way = lab.teacher_weights(SETTINGS, seed, "own") - digits.references(SETTINGS, [seed], lab.device)
-        assert float(found.sel(seed=seed)) == pytest.approx(float(way.double().square().sum().sqrt()), rel=1e-5)
-    shutil.rmtree(lab.store.root / "weights")
-    assert (lab.teacher_distances(SETTINGS, [0, 1]) == found).all()
-    assert not (lab.store.root / "weights").exists()
-
-
 def test_seeds_of_a_tier(lab):
     assert lab.seeds("main") == lab.seeds("grid") == lab.seeds("sweep") == [0, 1]
 
@@ -335,7 +325,6 @@ def test_into_the_recorded_store_nothing_is_computed_unasked(lab, monkeypatch, t
     for ask in (
         lambda: recorded.students(SETTINGS, FEW, [3, 4]),
         lambda: recorded.teachers(SETTINGS, [3, 4]),
-        lambda: recorded.teacher_distances(SETTINGS, [3, 4]),
         lambda: recorded.ask(stored(kind="k", part="p", version=1)(asked), [3, 4], n=1),
         lambda: recorded.student_path(SETTINGS, FEW, 3),
         lambda: recorded.teacher_path(SETTINGS, 3, [0]),
@@ -356,7 +345,6 @@ def test_into_the_recorded_store_nothing_is_computed_unasked(lab, monkeypatch, t
         ("students", "condition", "temperature"),
         ("teachers", "teacher", "hidden"),
         ("weights", "teacher", "teacher_lr"),
-        ("distances", "teacher", "n_train"),
         ("doubles", "settings", "loss"),
     ],
 )
@@ -367,7 +355,6 @@ def test_a_run_made_with_other_settings_than_its_address_says_is_refused_naming_
         "students": lambda: lab.students(SETTINGS, {"baseline": Condition()}, [0]),
         "teachers": lambda: lab.teachers(SETTINGS, [0]),
         "weights": lambda: lab.teacher_weights(SETTINGS, 0, "own"),
-        "distances": lambda: lab.teacher_distances(SETTINGS, [0]),
         "doubles": lambda: lab.ask(doubles, [0], settings=SETTINGS),
     }
     asks[kind]()

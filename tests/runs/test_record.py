@@ -42,8 +42,7 @@ def test_all_that_the_chapters_ask_for_is_recorded_and_nothing_else(processor):
 def test_all_students_of_the_papers_profile_are_recorded():
     assert lacking(PAPER, RECORD.root) == []
     for name in run_at(PAPER):
-        experiment = EXPERIMENTS[name]
-        assert experiment.held(RECORD, PAPER) >= set(range(PAPER.tiers[experiment.tier])), name
+        assert EXPERIMENTS[name].held(RECORD, PAPER) >= set(EXPERIMENTS[name].seeds(PAPER)), name
 
 
 def asked(name, value):
