@@ -13,6 +13,7 @@ from sublim_utils.runs.profiles import RECORDED, results_folder
 __all__ = [
     "CONCLUSIONS",
     "END",
+    "FINDINGS",
     "HEADLINE",
     "QUOTED",
     "START",
@@ -215,9 +216,9 @@ def write_pages(results: str | Path, folder: str | Path) -> None:
 
     Quoted are the recorded run's claims where there is one beside `results`, else this run's.
     """
-    folder, own = Path(folder), load_claims(results)
+    folder, rows = Path(folder), load_claims(results)
     recorded = load_claims(Path(results).parent / RECORDED)
-    findings = quoting(FINDINGS.read_text(encoding="utf-8"), recorded or own, "")
+    findings = quoting(FINDINGS.read_text(encoding="utf-8"), recorded or rows, "")
     parts = {"summary": summary_table(results), "criteria": criteria_table(results), "findings": findings}
     for name, text in parts.items():
         write_atomically(folder / f"{name}.md", f"{text}\n".encode())
@@ -225,7 +226,7 @@ def write_pages(results: str | Path, folder: str | Path) -> None:
     for page in sorted(folder.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         if QUOTED.search(text):
-            write_atomically(page, quoting(text, recorded or own, run).encode())
+            write_atomically(page, quoting(text, recorded or rows, run).encode())
 
 
 def bibtex(cff: str) -> str:
