@@ -44,9 +44,9 @@ def book(tmp_path: Path, results: Path) -> Path:
     shutil.copy(ROOT / "book" / "references.bib", folder / "book")
     for name in ("book/extra/explorer", "notebooks"):
         (folder / name).mkdir(parents=True)
-    for chapter in CHAPTERS:  # without the words that the left out pages explain
+    for chapter in CHAPTERS:  # without what leads to the left out pages
         text = (ROOT / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8")
-        (folder / "notebooks" / f"{chapter}.ipynb").write_text(re.sub(r"\{(term|cite(:\w+)?)\}", "", text))
+        (folder / "notebooks" / f"{chapter}.ipynb").write_text(re.sub(r"\{(term|ref|cite(:\w+)?)\}", "", text))
     for page in ("intro", *PAGES):
         (folder / "book" / f"{page}.md").write_text(f"# {page}\n")
     files = [*(f"notebooks/{chapter}" for chapter in CHAPTERS), *(f"book/{page}" for page in PAGES)]
