@@ -291,6 +291,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             conditions={"student (aux)": BASELINE, **point.beside},
             full_only=not point.few,
             least_images=point.least_images,
+            fresh=point.fresh,
             recorded=point.recorded,
         )
         for name, point in sweeps.own_points().items()

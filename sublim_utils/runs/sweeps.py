@@ -41,7 +41,7 @@ class Point:
     settings, scaled, least_images : the experiment's, if it is this point's own
     few : run also where the profile has not the full grid
     beside : further conditions of this point's own experiment
-    recorded : whether the recorded run is to hold it
+    fresh, recorded : whether the recorded run has it on fresh seeds, and whether it is to hold it
     """
 
     label: str
@@ -51,6 +51,7 @@ class Point:
     least_images: int = 0
     few: bool = False
     beside: Mapping[str, Condition] = field(default_factory=dict)
+    fresh: bool = False
     recorded: bool = True
 
 
@@ -80,8 +81,8 @@ def multiple(setting: str, label: str, factor: float) -> Point:
 
 
 def network(label: str, name: str) -> Point:
-    """Return a point of another network, with the two projections beside it; the run on fresh seeds has it first."""
-    return replace(point("network", label, network=name), beside=PROJECTIONS, recorded=False)
+    """Return a point of another network, with the two projections beside it, on fresh seeds."""
+    return replace(point("network", label, network=name), beside=PROJECTIONS, fresh=True, recorded=False)
 
 
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 3.0)
