@@ -219,10 +219,14 @@ class Training:
         before.copy_(self.theta)
         self.optimizer.step()
         torch.sub(before, self.theta, out=update)  # the descent direction, as a gradient is one
-        for i in self.interventions.projected("update", update, look, known, step):
+        for i in self.intervene(update, look, known, step):
             torch.sub(before[:, i], update[:, i], out=self.theta[:, i])
         torch.sub(self.theta, before, out=update)
         self.recorder.write(step, booked(self.trait, self.disc, update, self.parts))
+
+    def intervene(self, update: Tensor, look: Look, known: Mapping[str, Tensor], step: int) -> Sequence[int]:
+        """Change the descent direction -u_t (seed, condition, P) in place; return the conditions changed."""
+        return self.interventions.projected("update", update, look, known, step)
 
     def close(self, step: int, trait_loss: Tensor) -> None:
         """Record the trait loss and the drive at the end of `step`, known when the next one begins."""
@@ -243,6 +247,11 @@ class Training:
                 advance()
         last = e.settings.n_steps
         self.close(last - 1, self.look(last)[1]["trait_loss"])
+
+    def dataset(self) -> xr.Dataset:
+        """Return what was recorded, dims (seed, condition, ...)."""
+        e = self.ensemble
+        return self.recorder.dataset({"seed": e.seeds, "condition": e.names, "eval": e.settings.eval_steps()})
 
 
 def take(values: Tensor, index: Tensor, work: Workspace | None = None) -> Tensor:
@@ -299,5 +308,4 @@ def train_students(
     """
     training = Training(Ensemble(task, conditions, seeds, teachers))
     training.run(advance, watch)
-    coords = {"seed": seeds, "condition": list(conditions), "eval": task.settings.eval_steps()}
-    return training.recorder.dataset(coords), training.theta
+    return training.dataset(), training.theta

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-__all__ = ["TINY", "by_part", "dot", "project", "project_off"]
+__all__ = ["TINY", "by_part", "dot", "project", "project_off", "with_inner"]
 
 TINY = torch.finfo(torch.float32).tiny
 
@@ -74,8 +74,38 @@ def project_off(vector: Tensor, basis: Tensor, strength: float) -> Tensor:
     >>> project_off(torch.tensor([[3.0, 4.0, 5.0]]), torch.eye(3)[:2, None], 1.0)
     tensor([[0., 0., 5.]])
     """
-    rows = basis.double().transpose(0, 1)
-    rows = rows / rows.norm(dim=-1, keepdim=True).clamp(min=TINY)
+    rows = _unit_rows(basis)
     inner = rows @ vector.double().unsqueeze(-1)
-    weights = torch.linalg.pinv(rows @ rows.mT, rtol=1e-8, hermitian=True) @ inner
-    return vector.sub_((strength * rows.mT @ weights).squeeze(-1).to(vector.dtype))
+    return vector.sub_((strength * _shortest(rows, inner)).to(vector.dtype))
+
+
+def with_inner(vector: Tensor, basis: Tensor, inner: Tensor) -> Tensor:
+    r"""Replace v by v + B^T (B B^T)^+ (a - B v) in place: the nearest vector with inner products B v = a.
+
+    Where the rows depend on each other and a contradicts them, it is nearest in the rows scaled to length 1.
+
+    Parameters
+    ----------
+    vector : v, (seed, P)
+    basis : B, (k, seed, P)
+    inner : a, (k, seed)
+
+    >>> with_inner(torch.tensor([[3.0, 4.0]]), torch.tensor([[[2.0, 0.0]]]), torch.tensor([[10.0]]))
+    tensor([[5., 4.]])
+    """
+    rows, size = _unit_rows(basis), basis.double().norm(dim=-1).clamp(min=TINY)
+    gap = (inner / size).mT.unsqueeze(-1) - rows @ vector.double().unsqueeze(-1)
+    return vector.add_(_shortest(rows, gap).to(vector.dtype))
+
+
+def _unit_rows(basis: Tensor) -> Tensor:
+    """Return B (k, seed, P) as (seed, k, P) in float64, its rows scaled to length 1."""
+    rows = basis.double().transpose(0, 1)
+    unit: Tensor = rows / rows.norm(dim=-1, keepdim=True).clamp(min=TINY)
+    return unit
+
+
+def _shortest(rows: Tensor, inner: Tensor) -> Tensor:
+    """Return B^T (B B^T)^+ a, (seed, P): the shortest vector with inner products a (seed, k, 1) with the rows."""
+    weights: Tensor = torch.linalg.pinv(rows @ rows.mT, rtol=1e-8, hermitian=True) @ inner
+    return (rows.mT @ weights).squeeze(-1)

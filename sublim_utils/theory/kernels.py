@@ -43,7 +43,7 @@ def displacement(
 
     Parameters
     ----------
-    theta_0 : (P,); its float type is that of the products
+    theta_0 : (P,); its float type is that of the products, LSMR's own vectors are float64
     change : dz of each input, (n, m), say the teacher's distilled logits less the reference's
     advance : called with 1 after each product with J^T
 
@@ -58,15 +58,15 @@ def displacement(
 
     def forward(d: np.ndarray) -> np.ndarray:
         at = torch.from_numpy(d).to(theta_0)
-        return torch.cat([part.push(theta_0, at) @ q for part in parts]).flatten().numpy(force=True)
+        return torch.cat([part.push(theta_0, at) @ q for part in parts]).flatten().double().numpy(force=True)
 
     def backward(r: np.ndarray) -> np.ndarray:
         pulls = (torch.from_numpy(r).to(theta_0).view(len(change), -1) @ q.mT).split(CHUNK)
         total = sum(part.pull(theta_0, pull) * len(pull) for part, pull in zip(parts, pulls, strict=True))
         advance(1)
-        return total.numpy(force=True)
+        return total.double().numpy(force=True)
 
-    target = (change.to(theta_0) @ q).flatten().numpy(force=True)
+    target = (change.to(theta_0) @ q).flatten().double().numpy(force=True)
     jacobian = scipy.sparse.linalg.LinearOperator(
         (len(target), len(theta_0)), matvec=forward, rmatvec=backward, dtype=target.dtype
     )

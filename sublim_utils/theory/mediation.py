@@ -1,0 +1,95 @@
+r"""Which part of the update carries the trait? Parts exchanged between a student and one of another teacher.
+
+The update u_t of a student has a drive on each part of the trait loss, equation (eq-parts),
+
+    a_disc = u_t . grad L_disc,   a_free = u_t . grad L_free,
+
+and the rest. In an exchange one or both drives of a student are set, at every step, to those that its donor has at the
+same step, by the smallest change of u_t that does so; the rest, Adam's state included, is the student's own. Donor and
+students start alike, see the same inputs and trait batches, and differ in the teacher.
+
+Unlike a projection, this holds nothing where it was: a part is given *another* teacher's drive, so that what the
+student then reads could fall or not. Assumed: that drives at equal steps are comparable though the students part, and
+that what a drive carries does not depend on the rest of the update.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sublim_utils.engine.look import Look
+from sublim_utils.engine.students import Ensemble, Training
+from sublim_utils.engine.vectors import dot, with_inner
+from sublim_utils.runs.filling import Advance
+from sublim_utils.runs.lab import Lab
+from sublim_utils.runs.stored import stored
+from sublim_utils.settings import Condition, Settings
+
+__all__ = ["ARMS", "KEPT", "PARTS", "VERSION", "Arm", "Exchange", "exchanged", "share_of_gap"]
+
+VERSION = 1
+"""Part of the address of what is stored: raise it when a change alters what a function here returns."""
+
+PARTS = ("disc", "free")
+KEPT = ("accuracy", "centred_accuracy", "test_loss", "test_disc", "heldout_loss")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A student of the `teacher` "own" or "other", and the parts whose drives are another's student's."""
+
+    teacher: str
+    given: tuple[str, ...] = ()
+
+
+ARMS: Mapping[str, Arm] = {
+    "own": Arm("own"),
+    "cross": Arm("other"),
+    "own, L_disc from cross": Arm("own", ("disc",)),
+    "own, L_free from cross": Arm("own", ("free",)),
+    "own, both from cross": Arm("own", PARTS),
+    "cross, L_disc from own": Arm("other", ("disc",)),
+    "cross, L_free from own": Arm("other", ("free",)),
+    "cross, both from own": Arm("other", PARTS),
+}
+"""The students of an exchange: the two donors first, then each of them with the other's drives."""
+
+
+class Exchange(Training):
+    """The training of `ARMS`, all side by side, as one ensemble with these conditions in their order."""
+
+    def intervene(self, update: Tensor, look: Look, known: Mapping[str, Tensor], step: int) -> Sequence[int]:
+        """Set the drives of each arm that is given some; return their numbers."""
+        del look, step
+        parts = {"disc": known["discrimination"], "free": known["trait"] - known["discrimination"]}
+        drives = {name: dot(update, gradient) for name, gradient in parts.items()}
+        arms = list(ARMS.values())
+        changed = [i for i, arm in enumerate(arms) if arm.given]
+        for i in changed:
+            donor = next(j for j, arm in enumerate(arms) if arm.teacher != arms[i].teacher and not arm.given)
+            wanted = [drives[name][:, donor if name in arms[i].given else i] for name in PARTS]
+            with_inner(update[:, i], torch.stack([parts[name][:, i] for name in PARTS]), torch.stack(wanted))
+        return changed
+
+
+@stored(kind="mediation", part="exchange", version=VERSION, steps=lambda settings: settings.n_steps)
+def exchanged(lab: Lab, seed: int, advance: Advance, *, settings: Settings) -> xr.Dataset:
+    """Return the evaluations of a seed's `ARMS`, the variables `KEPT`, dims (arm, eval)."""
+    teachers = {kind: lab.teacher_weights(settings, seed, kind) for kind in ("own", "other")}
+    conditions = {name: Condition(teacher=arm.teacher) for name, arm in ARMS.items()}
+    training = Exchange(Ensemble(lab.task(settings), conditions, [seed], teachers))
+    training.run(lambda: advance(1), lambda _: None)
+    return training.dataset()[list(KEPT)].isel(seed=0, drop=True).rename(condition="arm")
+
+
+def share_of_gap(values: xr.DataArray, arm: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return, seed by seed, how far above "cross" an arm ends, and how far "own" does: for a ratio of means.
+
+    `values` is a quantity of the evaluations, dims (seed, arm, eval).
+    """
+    last = values.isel(eval=-1, drop=True)
+    cross = last.sel(arm="cross", drop=True)
+    return last.sel(arm=arm, drop=True) - cross, last.sel(arm="own", drop=True) - cross
