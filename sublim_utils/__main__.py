@@ -1,4 +1,4 @@
-"""Command line: ``python -m sublim_utils fetch | run | execute | collect | pages | pdf | readme | pack | verify``."""
+"""Command line: `python -m sublim_utils` and a command; without one it says which there are."""
 
 import argparse
 import json
@@ -43,6 +43,10 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("results", help="folder of a profile's results")
     pages.add_argument("source", help="the book's source, a copy: chapters in it are changed in place")
     pages.add_argument("notebooks", nargs="*", help="executed notebooks that go with them, to be checked")
+    expect = commands.add_parser(
+        "expect", help="write the chapters' expected numbers from executions at the smoke profile"
+    )
+    expect.add_argument("folders", nargs="+", help="folders of results, of different processors or thread counts")
     printed = commands.add_parser("pdf", help="print a built book as one PDF and link it, if there is a browser")
     printed.add_argument("html", help="folder of the built book")
     verify.add_argument("--sample", type=int, default=5, help="how many runs")

@@ -16,9 +16,10 @@ import numpy as np
 import xarray as xr
 
 from sublim_utils.analysis.stats import Interval, mean_interval
+from sublim_utils.book import regression
 from sublim_utils.engine.data import DataError
 from sublim_utils.engine.files import write_atomically
-from sublim_utils.runs.profiles import results_folder
+from sublim_utils.runs.profiles import Profile, results_folder
 
 __all__ = [
     "SIGNS",
@@ -184,6 +185,12 @@ class Claims:
         self.rows[name] = judged.row()
         write_atomically(self.path, as_json(self.rows.values()))
         return judged
+
+    def agreement(self, profile: Profile) -> str:
+        """Return in a sentence whether the chapter's numbers are the committed smoke run's (`regression`)."""
+        path = self.path.parents[1] / "seen" / f"{self.chapter}.json"
+        scalars = {name: value for name, value in profile.values().items() if name != "results"}
+        return regression.agreement(path, self.chapter, self.rows.values(), scalars)
 
 
 def _sum(row: Mapping[str, object]) -> str:

@@ -1,11 +1,11 @@
-"""The commands that need the book's dependencies: ``execute | collect | pages | pdf | readme``."""
+"""The commands that need the book's dependencies: ``execute | collect | pages | pdf | readme | expect``."""
 
 import argparse
 import sys
 from functools import partial
 from pathlib import Path
 
-from sublim_utils.book import chapters, claims, colophon, explorer, pdf, report
+from sublim_utils.book import chapters, claims, colophon, explorer, pdf, regression, report
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.profiles import profile_parameters
 from sublim_utils.runs.provenance import write_inventory
@@ -51,6 +51,8 @@ def act(arguments: argparse.Namespace) -> int:
             pdf.attach(Path(arguments.html))
         case "readme":
             readme(arguments.results)
+        case "expect":
+            regression.expect([Path(folder) for folder in arguments.folders])
         case "execute":
             parameters = profile_parameters(arguments.profiles, arguments.profile)
             return execute(arguments.what, arguments.output, parameters)

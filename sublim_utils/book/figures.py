@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from sublim_utils.analysis import transfer
 from sublim_utils.analysis.stats import band, mean_interval
+from sublim_utils.book import regression
 from sublim_utils.book.claims import Claim
 from sublim_utils.runs import sweeps
 
@@ -148,8 +149,10 @@ STYLE = Path(__file__).with_name("book.mplstyle")
 
 
 def use_style() -> None:
-    """Set the book's look for the running notebook: SVG figures in one style."""
+    """Set the book's look for the running notebook: SVG figures in one style; `regression` sees them."""
     plt.style.use(["default", STYLE])  # not over what a user's matplotlibrc says
+    plt.rcParams["figure.hooks"] = [f"{regression.__name__}:{regression.watch.__name__}"]
+    regression.WATCH.clear()
     set_matplotlib_formats("svg")
 
 

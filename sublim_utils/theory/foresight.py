@@ -64,10 +64,10 @@ def agreement(predicted: xr.DataArray, measured: xr.DataArray) -> xr.DataArray:
     Both, (seed, class, predicted), are taken as shares of their class's images, less the mean over seeds, so that only
     what sets seeds apart counts.
     """
-    apart = [_apart(counts).stack(cell=("class", "predicted")) for counts in (predicted, measured)]
-    return xr.DataArray(explained(*(one.transpose("seed", "cell").values for one in apart)), dims="seed")
+    shares = [_centred_shares(counts).stack(cell=("class", "predicted")) for counts in (predicted, measured)]
+    return xr.DataArray(explained(*(one.transpose("seed", "cell").values for one in shares)), dims="seed")
 
 
-def _apart(counts: xr.DataArray) -> xr.DataArray:
+def _centred_shares(counts: xr.DataArray) -> xr.DataArray:
     shares = counts / counts.sum("predicted")
     return shares - shares.mean("seed")
