@@ -27,6 +27,7 @@ ALLOWED = {
     "0.2": "momentum's learning rate; the sigma a source gives",
     "10 %": "the budget of distillation loss, part of a criterion",
     "18.8": "the noise of 100 models in the public script, a product of its sizes",
+    "0.008": "the cosine that is ascribed to the paper",
     "3.11": "a version of Python",
     "2.11": "a version of torch",
     "2.14": "a version of torch",

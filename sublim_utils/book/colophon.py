@@ -75,12 +75,18 @@ def text(chapter: str, metadata: Mapping[str, Mapping[str, object]], repository:
     )
 
 
-def finished(notebook: NotebookNode, chapter: str, quoting: Callable[[str], str], repository: str = "") -> NotebookNode:
+def finished(
+    notebook: NotebookNode,
+    chapter: str,
+    prose: Callable[[str], str],
+    shown: Callable[[str], str],
+    repository: str = "",
+) -> NotebookNode:
     """Return an executed notebook as the book shows it.
 
     The block is its last cell; of the two parameters cells the default one, which the injected
-    one overrides, is gone, and the injected one folded. `quoting` fills in the claims that prose, captions
-    and the texts in place of figures quote.
+    one overrides, is gone, and the injected one folded. `prose` fills in the claims that the text quotes, `shown` those
+    of captions and of texts in place of figures, which are about what this copy shows.
     """
     tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
     if "injected-parameters" in tags:
@@ -89,18 +95,20 @@ def finished(notebook: NotebookNode, chapter: str, quoting: Callable[[str], str]
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("hide-input")
         if cell.cell_type == "markdown":
-            cell.source = quoting(cell.source)
+            cell.source = prose(cell.source)
         for part, text_of in (("image", "alt"), ("figure", "caption")):
             if about := cell.metadata.get("mystnb", {}).get(part):
-                about[text_of] = quoting(about[text_of])
+                about[text_of] = shown(about[text_of])
     block = text(chapter, notebook.metadata, repository)
     notebook.cells.append(nbformat.v4.new_markdown_cell(block, id="how-this-page-was-made"))
     return notebook
 
 
-def finish(paths: Iterable[str | Path], config: str | Path, quoting: Callable[[str], str]) -> None:
+def finish(
+    paths: Iterable[str | Path], config: str | Path, prose: Callable[[str], str], shown: Callable[[str], str]
+) -> None:
     """Finish executed notebooks in place; the repository's address is that of the book's `config`."""
     repository = yaml.safe_load(Path(config).read_text(encoding="utf-8")).get("repository", {}).get("url", "")
     for path in map(Path, paths):
-        notebook = finished(nbformat.read(path, 4), path.stem, quoting, repository)
+        notebook = finished(nbformat.read(path, 4), path.stem, prose, shown, repository)
         nbformat.write(notebook, path)

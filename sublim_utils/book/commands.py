@@ -18,8 +18,9 @@ def pages(results: str, source: Path, notebooks: list[str]) -> None:
     chapters.check_executed(notebooks)
     report.write_pages(results, source / "book")
     report.write_citation(source)
-    quoting = partial(report.quoting, rows=report.load_claims(results), run="this copy's run")
-    colophon.finish(sorted(source.glob("notebooks/*.ipynb")), source / "_config.yml", quoting)
+    shown = partial(report.quoting, rows=report.load_claims(results), run="this copy's run")
+    prose = report.for_prose(results)
+    colophon.finish(sorted(source.glob("notebooks/*.ipynb")), source / "_config.yml", prose, shown)
     explorer.write(results, source / "book" / "extra" / "explorer")
 
 

@@ -1,7 +1,8 @@
 """The generated parts of the prose: tables of claims for the pages and the README, and how to cite the book."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -22,6 +23,7 @@ __all__ = [
     "comparison",
     "criteria_table",
     "described",
+    "for_prose",
     "load_claims",
     "overlap",
     "quoting",
@@ -211,22 +213,27 @@ def quoting(text: str, rows: Iterable[dict[str, object]], run: str) -> str:
     return QUOTED.sub(value, text)
 
 
-def write_pages(results: str | Path, folder: str | Path) -> None:
-    """Write summary.md, criteria.md and findings.md into the book's prose, and fill in what its pages quote.
+def for_prose(results: str | Path) -> Callable[[str], str]:
+    """Return how the book's prose quotes claims: the recorded run's if there is one beside `results`, else this run's.
 
-    Quoted are the recorded run's claims where there is one beside `results`, else this run's.
+    Its sentences were written about the recorded run; a smaller run may say otherwise.
     """
-    folder, rows = Path(folder), load_claims(results)
     recorded = load_claims(Path(results).parent / RECORDED)
-    findings = quoting(FINDINGS.read_text(encoding="utf-8"), recorded or rows, "")
+    run = "the recorded run" if recorded else f"this copy's run (profile {Path(results).name})"
+    return partial(quoting, rows=recorded or load_claims(results), run=run)
+
+
+def write_pages(results: str | Path, folder: str | Path) -> None:
+    """Write summary.md, criteria.md and findings.md into the book's prose, and fill in what its pages quote."""
+    folder, quote = Path(folder), for_prose(results)
+    findings = quote(FINDINGS.read_text(encoding="utf-8"))
     parts = {"summary": summary_table(results), "criteria": criteria_table(results), "findings": findings}
     for name, text in parts.items():
         write_atomically(folder / f"{name}.md", f"{text}\n".encode())
-    run = "the recorded run" if recorded else f"this copy's run (profile {Path(results).name})"
     for page in sorted(folder.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         if QUOTED.search(text):
-            write_atomically(page, quoting(text, recorded or rows, run).encode())
+            write_atomically(page, quote(text).encode())
 
 
 def bibtex(cff: str) -> str:

@@ -67,10 +67,13 @@ def test_search_finds_a_word(page: Page, address: str) -> None:
     assert page.locator("#search-results li a", has_text="Departures").count() >= 1
 
 
-def test_dark_mode_switches_and_figures_keep_a_light_ground(page: Page, address: str) -> None:
+def test_dark_mode_switches_and_figures_turn_dark_with_it_but_images_of_digits_do_not(page: Page, address: str) -> None:
     page.goto(f"{address}/notebooks/01_phenomenon.html")
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(int(v) for v in ground[4:-1].split(",")[:3]) < 200
-    image = page.locator("article .cell_output img").first
-    assert image.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
+    filters = page.locator("article :is(.cell_output, figure) img").evaluate_all(
+        "all => all.map(e => [e.classList.contains('pictures'), getComputedStyle(e).filter])"
+    )
+    assert {kept for kept, _ in filters} == {False, True}
+    assert all((how == "none") if kept else ("invert(0.9)" in how) for kept, how in filters)
