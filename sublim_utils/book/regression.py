@@ -7,6 +7,7 @@ nbval in a test, or before the eyes of whoever executes it.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,10 +21,22 @@ from matplotlib.patches import Rectangle
 from sublim_utils.engine.files import root, write_atomically
 from sublim_utils.settings import require
 
-__all__ = ["FLOOR", "MARGIN", "WATCH", "agreement", "drawn", "expect", "expected_path", "figures_seen", "watch"]
+__all__ = [
+    "FLOOR",
+    "MARGIN",
+    "WATCH",
+    "agreement",
+    "drawn",
+    "expect",
+    "expected_path",
+    "figures_seen",
+    "watch",
+]
 
 MARGIN = 4.0
 """A tolerance, in units of the largest difference between the executions, of any number of the same group."""
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 FLOOR = 2e-3
 """The least tolerance, in units of the group's largest number."""
@@ -77,9 +90,11 @@ def figures_seen(figures: Iterable[Figure]) -> Iterator[tuple[str, list[float]]]
 
 def _seen(rows: Iterable[Mapping[str, object]]) -> dict[str, list[float]]:
     """Return all numbers of a chapter, by what they are of."""
+    rows = list(rows)
     claims = {str(row["id"]): [row[k] for k in ("estimate", "ci_low", "ci_high", "n_seeds")] for row in rows}
-    together = {**claims, **dict(figures_seen(WATCH))}
-    return {name: [float(f"{v:.6g}") for v in values] for name, values in together.items()}
+    criteria = {f"{row['id']}, criterion": _NUMBER.findall(str(row["criterion"])) for row in rows}
+    together = {**claims, **criteria, **dict(figures_seen(WATCH))}
+    return {name: [float(f"{float(v):.6g}") for v in values] for name, values in together.items() if values}
 
 
 def agreement(path: Path, chapter: str, rows: Iterable[Mapping[str, object]], profile: Mapping[str, object]) -> str:

@@ -11,7 +11,7 @@ from sublim_utils.book import figures, regression
 from sublim_utils.settings import SettingsError
 
 PROFILE = {"n_seeds": 2}
-ROW = {"id": "C1.x", "estimate": 0.5, "ci_low": 0.25, "ci_high": 0.75, "n_seeds": 2}
+ROW = {"id": "C1.x", "estimate": 0.5, "ci_low": 0.25, "ci_high": 0.75, "n_seeds": 2, "criterion": "-0.02 to 0.25"}
 
 
 @pytest.fixture
@@ -55,6 +55,7 @@ def test_what_is_as_measured_agrees(chapter, expected):
         ({"rows": []}, "C1.x is lacking"),
         ({"rows": [ROW, {**ROW, "id": "C1.y"}]}, "C1.y is new"),
         ({"estimate": float("nan")}, "C1.x is"),
+        ({"rows": [{**ROW, "criterion": "-0.02 to 0.3"}]}, "C1.x, criterion is"),
     ],
 )
 def test_what_differs_is_named(chapter, expected, change, name):
