@@ -25,7 +25,7 @@ endif
 
 # A killed run leaves snakemake's lock and half-written outputs behind; both would stop the next one.
 # Whether a run is there is the store's to say, so a chapter's inputs change; only what is newer makes it run again.
-SNAKEMAKE := $(PY) -m snakemake --cores all --quiet rules host --nolock --rerun-incomplete --rerun-triggers mtime --config
+SNAKEMAKE := $(PY) -m snakemake --cores all --logger rich --show-failed-logs --nolock --rerun-incomplete --rerun-triggers mtime --config
 
 book: setup
 	$(SNAKEMAKE) profile=$(PROFILE)

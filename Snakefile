@@ -2,6 +2,7 @@
 # One job trains one experiment for one range of seeds, or several that are small; the run store makes a repeated job free.
 import os
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -16,12 +17,14 @@ from sublim_utils.runs.profiles import RECORDED, Profile, profile_parameters
 from sublim_utils.runs.store import Store
 from sublim_utils.settings import SettingsError
 
+START = time.monotonic()
 PROFILE = config.get("profile", "laptop")
 try:
     SIZE = Profile.of_parameters(**profile_parameters("profiles.toml", PROFILE))
 except SettingsError as error:
     raise WorkflowError(str(error))
 RESULTS, BUILD = f"results/{PROFILE}", f"_build/{PROFILE}"
+LOG = f"{BUILD}/log"  # what the jobs write; one that fails is named, with what it wrote
 OUTPUT = "." if PROFILE == "laptop" else BUILD  # jupyter-book appends _build/html
 STORE = Store(Path(RESULTS))
 INDEX = str(Path(OUTPUT, "_build", "html", "index.html"))
@@ -76,11 +79,12 @@ def half(_):
 
 rule runs:
     output: RESULTS + "/manifests/{name}/{first}-{stop}.json"
+    log: LOG + "/runs/{name}-{first}-{stop}.log"
     wildcard_constraints: name="[a-z0-9_+]+"
     threads: half
     resources: mem_mb=4000, runtime=240
     shell: "python -m sublim_utils run {wildcards.name} {output} --profile " + PROFILE
-           + " --seeds {wildcards.first}:{wildcards.stop}"
+           + " --seeds {wildcards.first}:{wildcards.stop} > {log} 2>&1"
 
 
 rule chapter:
@@ -89,15 +93,17 @@ rule chapter:
         lambda w: [m for name in of_chapter(chapter_of(w.chapter), SIZE) for m in MISSING[name]],
         lambda w: f"{RESULTS}/claims.json" if w.chapter == VERDICTS else [],
     output: BUILD + "/notebooks/{chapter}.ipynb"
+    log: LOG + "/{chapter}.log"
     threads: half
     resources: mem_mb=4000, runtime=240
-    shell: f"{ASKED}={TRAIN} python -m sublim_utils execute {{input[0]}} {{output}} --profile {PROFILE}"
+    shell: f"{ASKED}={TRAIN} python -m sublim_utils execute {{input[0]}} {{output}} --profile {PROFILE} > {{log}} 2>&1"
 
 
 rule claims:
     input: expand(BUILD + "/notebooks/{chapter}.ipynb", chapter=[c for c in CHAPTERS if c != VERDICTS])
     output: f"{RESULTS}/claims.json"
-    shell: f"python -m sublim_utils collect {RESULTS}"
+    log: f"{LOG}/claims.log"
+    shell: f"python -m sublim_utils collect {RESULTS} > {{log}} 2>&1"
 
 
 rule html:
@@ -105,11 +111,18 @@ rule html:
         BESIDE, PAGES, PAGE_TOOLS, f"{RESULTS}/claims.json",
         notebooks=expand(BUILD + "/notebooks/{chapter}.ipynb", chapter=CHAPTERS),
     output: INDEX
+    log: f"{LOG}/html.log"
     params: source=f"{BUILD}/source"
     shell:
-        f"rm -rf {{params.source}} {Path(INDEX).parent} && mkdir -p {{params.source}}/notebooks"
+        f"(rm -rf {{params.source}} {Path(INDEX).parent} && mkdir -p {{params.source}}/notebooks"
         " && cp -r {BESIDE} book {params.source}"
         " && cp {input.notebooks} {params.source}/notebooks"
         f" && {ASKED}={TRAIN} python -m sublim_utils pages {RESULTS} {{params.source}} {{input.notebooks}}"
         f" && jupyter-book build {{params.source}} --path-output {OUTPUT} -q -n -W --keep-going --all"
-        f" && python -m sublim_utils pdf {Path(INDEX).parent}"
+        f" && python -m sublim_utils pdf {Path(INDEX).parent}) > {{log}} 2>&1"
+
+
+onsuccess:
+    from sublim_utils.book.report import ending  # only here: a cluster's jobs read this file as well
+
+    print(ending(RESULTS, INDEX, time.monotonic() - START), file=sys.stderr)

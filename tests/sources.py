@@ -17,6 +17,7 @@ def copy_of_sources(folder: Path, *more: str) -> Path:
 
 
 def makefile_flags() -> list[str]:
-    """Return the flags with which the Makefile calls snakemake; they end with ``--config``."""
+    """Return the flags with which the Makefile calls snakemake, without its display; they end with ``--config``."""
     lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
-    return next(line for line in lines if line.startswith("SNAKEMAKE :=")).split()[5:]
+    line = next(line for line in lines if line.startswith("SNAKEMAKE :="))
+    return line.replace("--logger rich ", "").split()[5:]

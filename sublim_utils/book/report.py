@@ -23,6 +23,7 @@ __all__ = [
     "comparison",
     "criteria_table",
     "described",
+    "ending",
     "for_prose",
     "load_claims",
     "overlap",
@@ -234,6 +235,17 @@ def write_pages(results: str | Path, folder: str | Path) -> None:
         text = page.read_text(encoding="utf-8")
         if QUOTED.search(text):
             write_atomically(page, quote(text).encode())
+
+
+def ending(results: str | Path, index: str | Path, seconds: float) -> str:
+    """Return what `make book` ends with: the verdicts of the primary tests, where the book lies, how long it took."""
+    rows = {str(row["id"]): row for row in load_claims(results)}
+    verdicts: dict[str, list[str]] = {}
+    for name in HEADLINE:
+        verdicts.setdefault(str(rows[name]["verdict"]) if name in rows else "not tested", []).append(name)
+    told = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in sorted(verdicts.items()))
+    lines = {"found": told, "book": str(Path(index).absolute()), "took": f"{seconds / 60:.1f} min"}
+    return "\n".join(f"{name:6} {text}" for name, text in lines.items())
 
 
 def bibtex(cff: str) -> str:

@@ -56,3 +56,13 @@ def test_pages_list_every_criterion(tmp_path: Path) -> None:
     page = (tmp_path / "criteria.md").read_text(encoding="utf-8")
     assert all(f'<a id="{name}"><code>' in page for name in registered())
     assert "No claim" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
+def test_what_make_book_ends_with_names_every_primary_verdict_the_book_and_the_time(tmp_path: Path) -> None:
+    found, book, took = report.ending(RECORDED, tmp_path / "index.html", 90).splitlines()
+    named = re.findall(r"P\d+", found)
+    assert sorted(named) == sorted(report.HEADLINE)
+    assert "differs: " in found
+    assert book.split()[1] == str(tmp_path / "index.html")
+    assert took.split(maxsplit=1)[1] == "1.5 min"
+    assert report.ending(tmp_path, "index.html", 1).splitlines()[0].split()[1:3] == ["not", "tested:"]
