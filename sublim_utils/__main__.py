@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     commands.choices["run"].add_argument("--seeds", help="first:stop, such as 0:10; else all of its tier")
     collect = commands.add_parser("collect", help="join the chapters' claims into claims.json; write provenance.json")
     pages = commands.add_parser("pages", help="write the generated parts of the book's source, and finish its chapters")
-    readme = commands.add_parser("readme", help="make the README's table anew")
+    readme = commands.add_parser("readme", help="make the README's table and the first page's figure anew")
     pack = commands.add_parser("pack", help="join the store's runs into small files, to be committed")
     verify = commands.add_parser("verify", help="compute some recorded runs again and compare")
     for command in (collect, pages, readme, pack, verify):

@@ -5,9 +5,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from sublim_utils.book import chapters, claims, colophon, explorer, pdf, regression, report
+from sublim_utils.book import chapters, claims, colophon, explorer, landing, pdf, regression, report
 from sublim_utils.engine.files import write_atomically
-from sublim_utils.runs.profiles import profile_parameters
+from sublim_utils.runs.lab import Lab
+from sublim_utils.runs.profiles import Profile, profile_parameters
 from sublim_utils.runs.provenance import write_inventory
 
 __all__ = ["act", "execute", "pages", "readme"]
@@ -24,8 +25,9 @@ def pages(results: str, source: Path, notebooks: list[str]) -> None:
     explorer.write(results, source / "book" / "extra" / "explorer")
 
 
-def readme(results: str) -> None:
-    """Make the README's table anew."""
+def readme(results: str, profiles: str = "profiles.toml") -> None:
+    """Make the README's table and the first page's figure anew."""
+    landing.write(Lab(Profile.of_parameters(**profile_parameters(profiles, Path(results).name)), trains=False))
     text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), results)
     write_atomically(Path("README.md"), text.encode())
 

@@ -243,8 +243,8 @@ def ending(results: str | Path, index: str | Path, seconds: float) -> str:
     verdicts: dict[str, list[str]] = {}
     for name in HEADLINE:
         verdicts.setdefault(str(rows[name]["verdict"]) if name in rows else "not tested", []).append(name)
-    told = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in sorted(verdicts.items()))
-    lines = {"found": told, "book": str(Path(index).absolute()), "took": f"{seconds / 60:.1f} min"}
+    summary = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in sorted(verdicts.items()))
+    lines = {"found": summary, "book": str(Path(index).absolute()), "took": f"{seconds / 60:.1f} min"}
     return "\n".join(f"{name:6} {text}" for name, text in lines.items())
 
 

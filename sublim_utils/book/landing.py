@@ -1,0 +1,119 @@
+"""The one figure of the first page and the README: what a student sees, what it knows, and the alignment on the way."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sublim_utils.analysis.alignment import cosine, smooth
+from sublim_utils.analysis.stats import mean_interval
+from sublim_utils.book import figures, regression
+from sublim_utils.engine import inputs
+from sublim_utils.engine.files import root
+from sublim_utils.engine.seeds import generator
+from sublim_utils.runs.lab import Lab
+
+__all__ = ["PLACE", "ROWS", "SEEN", "draw", "numbers", "write"]
+
+PLACE = Path("book", "_static", "landing.svg")
+"""Where it lies, from the repository's root."""
+
+ROWS = {
+    "student (aux)": "student",
+    "cross-model (aux)": "student of another\nstart's teacher",
+    "projected": "alignment projected\nout (the paper)",
+    "update off L_disc": "only what tells digits\napart projected out",
+    "update, random direction": "a random direction\nprojected out",
+}
+"""The students shown, by their condition's name, and what they are called."""
+
+SEEN: dict[str, tuple[str, str, float]] = {
+    "raw": ("accuracy", "largest output", -0.17),
+    "centred": ("centred_accuracy", "offsets taken out", 0.17),
+}
+"""How accuracy is read: the quantity, its name in the legend, and the shift of its row."""
+
+
+def _students(lab: Lab) -> Iterator[tuple[str, str, dict[str, xr.DataArray]]]:
+    """Yield what a row is called, whose colour it has, and its accuracies by `SEEN`."""
+    primary, beside = lab.experiment("primary"), lab.experiment("hidden_trait")
+    untrained = primary.sel(condition="student (aux)").isel(eval=0)
+    yield "untrained", "reference", {name: untrained[of] for name, (of, _, _) in SEEN.items()}
+    teachers = lab.teachers(lab.profile.settings(), lab.seeds("main"))
+    yield "teacher", "teacher", {"raw": teachers["accuracy"].isel(epoch=-1)}
+    for condition, label in ROWS.items():
+        runs = primary if condition in primary["condition"] else beside
+        last = runs.sel(condition=condition).isel(eval=-1)
+        yield label, condition.removeprefix("update, "), {name: last[of] for name, (of, _, _) in SEEN.items()}
+
+
+def _accuracies(ax: Axes, lab: Lab) -> None:
+    """Draw every student's accuracies, raw and centred, a dot a seed."""
+    labels = []
+    for row, (label, name, values) in enumerate(_students(lab)):
+        labels.append(label)
+        for kind, of in values.items():
+            y, face = row + SEEN[kind][2], figures.colour(name) if kind == "centred" else "white"
+            ax.plot(of.values, np.full(of.size, y), "o", color=figures.colour(name), alpha=0.25, markersize=3, mew=0)
+            ax.plot(mean_interval(of).estimate, y, "D", color=figures.colour(name), mfc=face, markersize=6)
+    for kind, (_, label, _) in SEEN.items():
+        ax.plot([], [], "D", color="black", mfc="black" if kind == "centred" else "white", label=label)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set(ylim=(len(labels) - 0.5, -0.5), xlim=(0, 1), xlabel="test accuracy")
+    figures.chance_line(ax, vertical=True)
+    ax.legend(
+        loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=3, frameon=False, columnspacing=1.0, handletextpad=0.4
+    )
+
+
+def _alignment(ax: Axes, lab: Lab, width: int = 31) -> None:
+    """Draw the running mean of both gradients' cosine over training."""
+    runs, per = lab.experiment("primary"), lab.profile.settings().steps_per_epoch
+    for name in ("student (aux)", "cross-model (aux)"):
+        values = smooth(cosine(runs.sel(condition=name)), width)
+        figures.curve(ax, values.assign_coords(step=np.arange(values.sizes["step"]) / per)[:, ::5], "step", label=name)
+    ax.axhline(0, color="grey", linewidth=0.8)
+    ax.set(xlabel="epoch of the training", ylabel="cosine of the two gradients")
+    for name, label, y in (("student (aux)", "its own teacher", 0.95), ("cross-model (aux)", "another start's", 0.35)):
+        ax.text(0.97, y, label, transform=ax.transAxes, color=figures.colour(name), ha="right")
+
+
+def _images(axes: dict[str, Axes], lab: Lab) -> None:
+    """Draw one image that a student is trained on and one that it is asked to read."""
+    settings = lab.profile.settings()
+    shown = {"noise": inputs.draw(settings, 1, generator(0, "inputs"))[0], "digit": lab.images(settings).test[0]}
+    for name, title in {"noise": "trained on", "digit": "tested on"}.items():
+        axes[name].imshow(shown[name].view(28, 28), cmap="gray", vmin=-1, vmax=1)
+        axes[name].set(title=title, xticks=[], yticks=[])
+
+
+def draw(lab: Lab) -> Figure:
+    """Return the figure, of the lab's primary runs."""
+    fig, axes = plt.subplot_mosaic(
+        [["noise", "students", "cosine"], ["digit", "students", "cosine"]],
+        figsize=(9.6, 3.9), width_ratios=[1.0, 3.2, 2.6], layout="constrained",
+    )  # fmt: skip
+    _images(axes, lab)
+    _accuracies(axes["students"], lab)
+    _alignment(axes["cosine"], lab)
+    return fig
+
+
+def numbers(fig: Figure) -> dict[str, list[float]]:
+    """Return what a figure is drawn from, in three digits, so that an old one is told from a new one."""
+    return {name: [float(f"{v:.3g}") for v in values] for name, values in regression.figures_seen([fig])}
+
+
+def write(lab: Lab) -> None:
+    """Write the figure to `PLACE`, with its numbers in its description."""
+    with plt.rc_context():
+        plt.style.use(["default", figures.STYLE])
+        fig = draw(lab)
+        about = {"Date": None, "Description": json.dumps(numbers(fig))}
+        fig.savefig(root() / PLACE, format="svg", metadata=about)
+        plt.close(fig)
