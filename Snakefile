@@ -72,6 +72,11 @@ rule all_runs:
     input: *MISSING.values()
 
 
+def kept(what):
+    """Return the end of a shell command "(...": all it writes goes to its log; where no display is, a line says it's done."""
+    return f") > {{log}} 2>&1; test -t 2 || echo 'done: {what}' >&2"
+
+
 def half(_):
     """Two jobs at a time: each has parts that keep one core busy. On a cluster the profile's set-threads overrides it."""
     return max(1, workflow.cores // 2)
@@ -83,8 +88,9 @@ rule runs:
     wildcard_constraints: name="[a-z0-9_+]+"
     threads: half
     resources: mem_mb=4000, runtime=240
-    shell: "python -m sublim_utils run {wildcards.name} {output} --profile " + PROFILE
-           + " --seeds {wildcards.first}:{wildcards.stop} > {log} 2>&1"
+    shell: "(python -m sublim_utils run {wildcards.name} {output} --profile " + PROFILE
+           + " --seeds {wildcards.first}:{wildcards.stop}"
+           + kept("runs {wildcards.name}, seeds {wildcards.first}:{wildcards.stop}")
 
 
 rule chapter:
@@ -96,14 +102,15 @@ rule chapter:
     log: LOG + "/{chapter}.log"
     threads: half
     resources: mem_mb=4000, runtime=240
-    shell: f"{ASKED}={TRAIN} python -m sublim_utils execute {{input[0]}} {{output}} --profile {PROFILE} > {{log}} 2>&1"
+    shell: f"({ASKED}={TRAIN} python -m sublim_utils execute {{input[0]}} {{output}} --profile {PROFILE}"
+           + kept("chapter {wildcards.chapter}")
 
 
 rule claims:
     input: expand(BUILD + "/notebooks/{chapter}.ipynb", chapter=[c for c in CHAPTERS if c != VERDICTS])
     output: f"{RESULTS}/claims.json"
     log: f"{LOG}/claims.log"
-    shell: f"python -m sublim_utils collect {RESULTS} > {{log}} 2>&1"
+    shell: f"(python -m sublim_utils collect {RESULTS}" + kept("claims")
 
 
 rule html:
@@ -119,7 +126,7 @@ rule html:
         " && cp {input.notebooks} {params.source}/notebooks"
         f" && {ASKED}={TRAIN} python -m sublim_utils pages {RESULTS} {{params.source}} {{input.notebooks}}"
         f" && jupyter-book build {{params.source}} --path-output {OUTPUT} -q -n -W --keep-going --all"
-        f" && python -m sublim_utils pdf {Path(INDEX).parent}) > {{log}} 2>&1"
+        f" && python -m sublim_utils pdf {Path(INDEX).parent}" + kept("pages")
 
 
 onsuccess:
