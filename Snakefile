@@ -119,10 +119,10 @@ rule html:
         notebooks=expand(BUILD + "/notebooks/{chapter}.ipynb", chapter=CHAPTERS),
     output: INDEX
     log: f"{LOG}/html.log"
-    params: source=f"{BUILD}/source"
+    params: source=f"{BUILD}/source"  # with the package, some of whose source is shown
     shell:
         f"(rm -rf {{params.source}} {Path(INDEX).parent} && mkdir -p {{params.source}}/notebooks"
-        " && cp -r {BESIDE} book {params.source}"
+        " && cp -r {BESIDE} book sublim_utils {params.source}"
         " && cp {input.notebooks} {params.source}/notebooks"
         f" && {ASKED}={TRAIN} python -m sublim_utils pages {RESULTS} {{params.source}} {{input.notebooks}}"
         f" && jupyter-book build {{params.source}} --path-output {OUTPUT} -q -n -W --keep-going --all"
