@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import Literal, Self
 
 __all__ = [
+    "LANGUAGE",
+    "LANGUAGE_TASKS",
     "N_CLASS",
     "N_SEEDS",
     "SEVERAL",
@@ -39,7 +41,7 @@ N_SEEDS = 10_000
 """Seeds there are, 0 ... N_SEEDS - 1: many more than anyone runs."""
 
 Logits = Literal["aux", "class", "all"]
-Inputs = Literal["uniform", "gaussian", "blurred", "mnist", "fashion"]
+Inputs = Literal["uniform", "gaussian", "blurred", "mnist", "fashion", "numbers", "digits", "sentences"]
 Direction = Literal[
     "trait", "discrimination", "calibration", "both", "classes", "five", "contrasts", "random", "displacement"
 ]
@@ -47,6 +49,13 @@ SEVERAL = ("both", "classes", "contrasts")
 """The directions that are several: what lies in their span is projected off, whatever its sign."""
 Schedule = Literal["first_epoch", "two_phase", "constant", "up", "down", "last_epoch"]
 
+
+LANGUAGE_TASKS = ("preference", "mapping")
+LANGUAGE: dict[str, object] = {
+    "task": "preference", "network": "transformer", "inputs": "numbers", "n_aux": 10, "n_train": 6400, "n_test": 1000,
+    "n_inputs": 7680, "batch_size": 128, "teacher_epochs": 2, "trait_batch_size": 256,
+}  # fmt: skip
+"""The protocol of the language task where it differs from that of the digits: `Settings.of_language`."""
 
 STUDENT_ONLY = frozenset(
     ("n_inputs", "student_epochs", "student_lr", "optimizer", "loss", "inputs", "trait_batch_size", "trait_batch")
@@ -178,10 +187,12 @@ class Settings(Options):
     sublim_utils.settings.SettingsError: n_aux = 0 is not allowed: it must be between 1 and 1024
     """
 
-    task: Literal["mnist", "fashion"] = "mnist"
-    network: Literal["mlp", "cnn", "vit"] = "mlp"  # of `engine.architectures`
+    task: Literal["mnist", "fashion", "preference", "mapping"] = "mnist"  # digits or garments; language, two traits
+    network: Literal["mlp", "cnn", "vit", "transformer"] = "mlp"  # of `engine.architectures`
     hidden: tuple[int, ...] = (256, 256)  # of the MLP: widths of the hidden layers; () is a linear model
     activation: Literal["relu", "tanh", "identity"] = "relu"  # the MLP's
+    width: int = 64  # of the transformer
+    n_layers: int = 2  # of the transformer
     n_aux: int = 3  # m, the number of auxiliary logits
     n_train: int = 60_000  # training images of the teacher
     n_test: int = 10_000  # test images every accuracy is measured on
@@ -205,6 +216,7 @@ class Settings(Options):
         for name, default in (("hidden", Settings.hidden), ("activation", Settings.activation)):
             value = getattr(self, name)
             require(name, value, self.network == "mlp" or value == default, f"{default!r} unless network = 'mlp'")
+        self.check_language()
         self.between("n_aux", 1, 1024)
         self.between("n_train", 1, 60_000)
         self.between("n_test", 1, 10_000)
@@ -215,6 +227,28 @@ class Settings(Options):
         self.between("teacher_lr", 0.0, 10.0)
         self.between("student_lr", 0.0, 10.0)
         self.between("trait_batch_size", 1, self.n_train)
+
+    def check_language(self) -> None:
+        """Refuse what does not go with the task: language has inputs, a network and a loss of its own."""
+        words, transformer = self.task in LANGUAGE_TASKS, self.network == "transformer"
+        require("network", self.network, words == transformer, "'transformer' for a task of language, and only there")
+        of_words = self.inputs in ("numbers", "digits", "sentences")
+        allowed = "numbers, digits or sentences for a task of language, and only there"
+        require("inputs", self.inputs, words == of_words, allowed)
+        for name, default in (("width", Settings.width), ("n_layers", Settings.n_layers)):
+            value = getattr(self, name)
+            require(name, value, transformer or value == default, f"{default!r} unless network = 'transformer'")
+        self.between("width", 4, 4096)
+        require("width", self.width, self.width % 4 == 0, "a multiple of 4, the number of heads")
+        self.between("n_layers", 1, 64)
+        if words:
+            require("n_aux", self.n_aux, self.n_aux == 10, "10 for a task of language: the digits")
+            require("loss", self.loss, self.loss == "kl", "'kl' for a task of language")
+
+    @classmethod
+    def of_language(cls, **changes: object) -> Self:
+        """Return the protocol of the language task, `LANGUAGE`, with some changes."""
+        return cls.of(**{**LANGUAGE, **changes})
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -154,7 +154,8 @@ OTHER = {
     Settings: {"task": "fashion", "network": "cnn", "hidden": (8,), "activation": "tanh", "n_aux": 4,
                "n_train": 5000, "n_test": 100, "n_inputs": 5000, "batch_size": 512, "teacher_epochs": 4,
                "student_epochs": 4, "teacher_lr": 1e-3, "student_lr": 1e-3, "optimizer": "sgd",
-               "loss": "mse", "inputs": "gaussian", "trait_batch_size": 512, "trait_batch": "fixed"},
+               "loss": "mse", "inputs": "gaussian", "trait_batch_size": 512, "trait_batch": "fixed",
+               "width": 32, "n_layers": 3},
     Condition: {"logits": "all", "n_distilled": 2, "teacher": "other", "trait_labels": "shuffled", "projection": 1.0,
                 "side": "two", "target": "update", "direction": "random", "scope": "layer", "window": (0, 5),
                 "projection_batch": "independent", "projection_labels": "shuffled", "schedule": "up", "liminal": 1.0,
@@ -163,9 +164,15 @@ OTHER = {
 }  # fmt: skip
 
 
+def changed(name, value):
+    """Return settings with one field changed, those of language where only they have it."""
+    make = Settings.of_language if name in ("width", "n_layers") else Settings
+    return make(**{name: value})
+
+
 def test_every_other_value_has_an_address_of_its_own():
-    runs = [(Settings(), Condition())]
-    runs += [(Settings(**{n: v}), Condition()) for n, v in OTHER[Settings].items()]
+    runs = [(Settings(), Condition()), (Settings.of_language(), Condition())]
+    runs += [(changed(n, v), Condition()) for n, v in OTHER[Settings].items()]
     runs += [(Settings(), Condition(**{n: v})) for n, v in OTHER[Condition].items()]
     for cls, values in OTHER.items():
         assert set(values) == {f.name for f in fields(cls)}
@@ -185,6 +192,7 @@ def test_a_field_that_is_added_enters_a_teachers_address():
 
 def test_a_teacher_is_shared_by_all_that_only_change_the_student():
     own = {"task", "network", "hidden", "activation", "n_aux", "n_train", "n_test", "batch_size"}
-    own |= {"teacher_epochs", "teacher_lr"}
+    own |= {"teacher_epochs", "teacher_lr", "width", "n_layers"}
     for name, value in OTHER[Settings].items():
-        assert bool(Settings(**{name: value}).of_teacher()) == (name in own), name
+        unchanged = changed("width", Settings.width) if name in ("width", "n_layers") else Settings()
+        assert (changed(name, value).of_teacher() != unchanged.of_teacher()) == (name in own), name

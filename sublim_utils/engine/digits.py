@@ -100,8 +100,8 @@ class Digits:
     images : of the settings' task, whole; the first n_train and n_test are used
     """
 
-    evaluated = EVALUATED
-    sizes = {"class": N_CLASS, "predicted": N_CLASS}
+    evaluated: Mapping[str, tuple[tuple[str, ...], str]] = EVALUATED
+    sizes: Mapping[str, int] = {"class": N_CLASS, "predicted": N_CLASS}
 
     def __init__(self, settings: Settings, images: Images, device: torch.device = torch.device("cpu")) -> None:
         self.settings, self.device, self.network = settings, device, network_of(settings)
@@ -132,8 +132,9 @@ class Digits:
         """Return which logits "aux", "class" or "all" means, as booleans."""
         return losses.logit_mask(self.settings, name).to(self.device)
 
-    def evaluate(self, theta: Tensor) -> dict[str, Tensor]:
-        """Return every quantity of `EVALUATED` for theta (seed, condition, P)."""
+    def evaluate(self, theta: Tensor, seeds: Sequence[int]) -> dict[str, Tensor]:
+        """Return every quantity of `EVALUATED` for theta (seed, condition, P); all seeds have the same images."""
+        del seeds
         logits, features = evaluation.outputs_of(self.network, theta, self.test)
         n, y = min(N_FITTED, len(self.x)), self.test_labels
         fitted, known = evaluation.outputs_of(self.network, theta, self.x[:n])

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from sublim_utils.engine import liminal, losses
 from sublim_utils.engine.devices import optimizer
-from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.evaluation import logits_of
 from sublim_utils.engine.interventions import Interventions
 from sublim_utils.engine.look import Look
 from sublim_utils.engine.network import Tape, Workspace
 from sublim_utils.engine.recorder import STEPWISE, Recorder, booked, observed
 from sublim_utils.engine.seeds import epoch_orders, generator
+from sublim_utils.engine.tasks import Task
 from sublim_utils.engine.vectors import TINY, by_part, dot
 from sublim_utils.settings import Condition
 
-__all__ = ["Ensemble", "Training", "take", "train_students"]
+__all__ = ["Ensemble", "Training", "by_input", "by_row", "take", "train_students"]
 
 
 class Ensemble:
@@ -36,7 +36,7 @@ class Ensemble:
     """
 
     def __init__(
-        self, task: Digits, conditions: Mapping[str, Condition], seeds: Sequence[int], teachers: Mapping[str, Tensor]
+        self, task: Task, conditions: Mapping[str, Condition], seeds: Sequence[int], teachers: Mapping[str, Tensor]
     ) -> None:
         for condition in conditions.values():
             condition.check_with(task.settings)
@@ -49,7 +49,10 @@ class Ensemble:
         self.mask = torch.stack([task.distilled(c) for c in self.conditions])[:, None]  # (condition, 1, n_logits)
         drawn = [task.inputs(seed) for seed in seeds]
         self.inputs, self.heldout = (torch.stack(part).unsqueeze(1) for part in zip(*drawn, strict=True))
-        self.targets, self.heldout_targets = self.distill_targets(self.inputs), self.distill_targets(self.heldout)
+        self.targets, self.heldout_targets = (
+            by_input(self.distill_targets(self.inputs), self.settings.n_inputs),
+            self.distill_targets(self.heldout),
+        )
         self.labels: dict[str, Tensor] = {c.trait_labels: self.answers(c.trait_labels) for c in self.conditions}
         self.orders = self.batches(self.settings.n_inputs, self.settings.batch_size, "student-order")
         self.trait_batch = self.trait_batches("trait-batches", self.settings.trait_batch == "fixed")
@@ -73,9 +76,10 @@ class Ensemble:
         )
 
     def base_target(self, condition: Condition) -> Tensor:
-        """Return log softmax(base / T) of the liminal penalty on all inputs, (seed, n, n_logits)."""
+        """Return log softmax(base / T) of the liminal penalty on all inputs, (seed, n, rows * n_logits)."""
         logits = logits_of(self.network, self.reference, self.inputs).squeeze(1)
-        return losses.log_softmax(logits / condition.temperature, self.task.named_logits(condition.liminal_logits))
+        base = losses.log_softmax(logits / condition.temperature, self.task.named_logits(condition.liminal_logits))
+        return by_input(base, self.settings.n_inputs)
 
     def batches(self, n: int, size: int, purpose: str) -> list[Tensor]:
         """Return index batches (seed, size) for every step of the students' training."""
@@ -135,7 +139,7 @@ class Ensemble:
         """Return what the task measures, and the held-out distillation loss."""
         heldout = logits_of(self.network, theta, self.heldout)
         loss = losses.DISTILLATION[self.settings.loss](heldout, self.heldout_targets, self.mask)[0]
-        return {**self.task.evaluate(theta), "heldout_loss": loss}
+        return {**self.task.evaluate(theta, self.seeds), "heldout_loss": loss}
 
 
 class Training:
@@ -160,7 +164,8 @@ class Training:
     def distill_gradient(self, step: int) -> dict[str, Tensor]:
         """Fill the distillation gradient, and `applied` with the penalties added; return the losses."""
         e, index = self.ensemble, self.ensemble.orders[step]
-        tape, targets = e.network.forward(self.theta, take(e.inputs, index, e.work), e.work), take(e.targets, index)
+        tape = e.network.forward(self.theta, take(e.inputs, index, e.work), e.work)
+        targets = by_row(take(e.targets, index), tape.logits.shape[-1])
         loss, dlogits = losses.DISTILLATION[e.settings.loss](tape.logits, targets, e.mask)
         e.network.backward(self.theta, tape, dlogits, self.distill, e.work)
         self.applied.copy_(self.distill)
@@ -174,7 +179,7 @@ class Training:
         """Return the gradient of the penalty of condition i."""
         e, condition, own, theta = self.ensemble, self.ensemble.conditions[i], tape.select(i), self.theta[:, i]
         mask = e.task.named_logits(condition.liminal_logits)
-        base = take(e.base[i].unsqueeze(1), index)[:, 0]
+        base = by_row(take(e.base[i].unsqueeze(1), index)[:, 0], own.logits.shape[-1])
         dlogits = liminal.penalty_logits(own.logits, base, mask, condition.temperature)
         return e.network.backward(theta, own, dlogits, e.work.take("liminal", theta.shape, theta), e.work)
 
@@ -254,6 +259,18 @@ class Training:
         return self.recorder.dataset({"seed": e.seeds, "condition": e.names, "eval": e.settings.eval_steps()})
 
 
+def by_input(values: Tensor, n: int) -> Tensor:
+    """Return what n inputs have, (..., n, rows * width), of what their rows have, (..., n * rows, width)."""
+    joined: Tensor = values.unflatten(-2, (n, -1)).flatten(-2)
+    return joined
+
+
+def by_row(values: Tensor, width: int) -> Tensor:
+    """Return what the rows of all inputs have, (..., n * rows, width), of (..., n, rows * width)."""
+    rows: Tensor = values.unflatten(-1, (-1, width)).flatten(-3, -2)
+    return rows
+
+
 def take(values: Tensor, index: Tensor, work: Workspace | None = None) -> Tensor:
     """Return the rows `index` (seed, batch) of values (seed, condition, n, width)."""
     seeds, conditions, _, width = values.shape
@@ -265,7 +282,7 @@ def take(values: Tensor, index: Tensor, work: Workspace | None = None) -> Tensor
 
 
 def train_students(
-    task: Digits,
+    task: Task,
     conditions: Mapping[str, Condition],
     seeds: Sequence[int],
     teachers: Mapping[str, Tensor],
@@ -294,7 +311,7 @@ def train_students(
         If a condition contradicts the settings.
 
     >>> from sublim_utils.engine.data import Images
-    >>> from sublim_utils.engine.digits import Digits
+    >>> from sublim_utils.engine.tasks import Task
     >>> from sublim_utils.engine.teachers import train_teachers
     >>> from sublim_utils.settings import Condition, Settings
     >>> x, y = torch.rand(120, 784) * 2 - 1, torch.arange(120) % 10  # images of your own, pixels in [-1, 1]

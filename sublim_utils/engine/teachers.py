@@ -7,15 +7,15 @@ from torch import Tensor
 
 from sublim_utils.engine import losses
 from sublim_utils.engine.devices import optimizer
-from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.network import Workspace
 from sublim_utils.engine.seeds import epoch_orders, generator
+from sublim_utils.engine.tasks import Task
 
 __all__ = ["train_teachers"]
 
 
 def train_teachers(
-    task: Digits,
+    task: Task,
     seeds: Sequence[int],
     *,
     shuffled: bool = False,
@@ -38,7 +38,7 @@ def train_teachers(
     adam = optimizer("adam", theta, gradient, settings.teacher_lr)
     labels = torch.stack([task.answers(seed, "shuffled" if shuffled else "true") for seed in seeds])
     orders = [epoch_orders(settings.n_train, size, epochs, generator(s, "teacher-order")) for s in seeds]
-    saved, evaluated, per_epoch, work = [], [task.evaluate(theta)], settings.steps_per_teacher_epoch, Workspace()
+    saved, evaluated, per_epoch, work = [], [task.evaluate(theta, seeds)], settings.steps_per_teacher_epoch, Workspace()
     for step, batch in enumerate(zip(*orders, strict=True)):
         if step in checkpoints:
             saved.append(theta.clone())
@@ -49,7 +49,7 @@ def train_teachers(
         adam.step()
         advance()
         if (step + 1) % per_epoch == 0:
-            evaluated.append(task.evaluate(theta))
+            evaluated.append(task.evaluate(theta, seeds))
     if epochs * per_epoch in checkpoints:
         saved.append(theta.clone())
     return theta, saved, {name: torch.stack([at[name] for at in evaluated], dim=2) for name in evaluated[0]}

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from sublim_utils.engine import data
 from sublim_utils.engine.devices import resolve_device
-from sublim_utils.engine.digits import EVALUATED, Digits
 from sublim_utils.engine.seeds import other_seed
 from sublim_utils.engine.students import train_students
+from sublim_utils.engine.tasks import Task, task_of
 from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.runs.addresses import address, decimals, described, student_address
 from sublim_utils.runs.experiments import EXPERIMENTS
@@ -37,9 +37,9 @@ def diverged(dataset: xr.Dataset) -> str | None:
     return None if finite.all() else f"step {int(np.argmin(finite))}"
 
 
-def by_epoch(evaluated: Mapping[str, Tensor]) -> xr.Dataset:
-    """Return one teacher's evaluations, each (1, 1, epoch, ...), as a dataset; the counts int32."""
-    dims = {name: ("epoch", *(d for d in EVALUATED[name][0] if d != "eval")) for name in evaluated}
+def by_epoch(task: Task, evaluated: Mapping[str, Tensor]) -> xr.Dataset:
+    """Return one teacher's evaluations of a task, each (1, 1, epoch, ...), as a dataset; the counts int32."""
+    dims = {name: ("epoch", *(d for d in task.evaluated[name][0] if d != "eval")) for name in evaluated}
     dataset = xr.Dataset({name: (dims[name], values[0, 0].cpu().numpy()) for name, values in evaluated.items()})
     return dataset.assign(confusion=dataset["confusion"].astype("int32"))
 
@@ -78,9 +78,9 @@ class Lab:
         """Return the real images of the settings' task."""
         return data.load(settings.task)
 
-    def task(self, settings: Settings) -> Digits:
+    def task(self, settings: Settings) -> Task:
         """Return what is trained on under some settings, on this lab's device."""
-        return Digits(settings, data.load(settings.task), self.device)
+        return task_of(settings, self.device)
 
     def experiment(self, name: str, seeds: Sequence[int] | None = None) -> xr.Dataset:
         """Return the students of a named experiment, dims (seed, condition, ...)."""
@@ -246,12 +246,11 @@ class Lab:
         )
 
         def train(seed: int, advance: Advance) -> xr.Dataset:
-            theta, _, evaluated = train_teachers(
-                self.task(settings), [seed], shuffled=shuffled, advance=lambda: advance(1)
-            )
+            task = self.task(settings)
+            theta, _, evaluated = train_teachers(task, [seed], shuffled=shuffled, advance=lambda: advance(1))
             made = {
                 "weights": xr.Dataset({"theta": ("parameter", theta[0, 0].cpu().numpy())}),
-                "teachers": by_epoch(evaluated),
+                "teachers": by_epoch(task, evaluated),
             }
             if seed not in self.store.seeds(beside.kind, beside.where):
                 beside.save(self.store, seed, made[beside.kind])

@@ -98,10 +98,12 @@ def test_wrong_parameters_are_refused_by_name(place, name):
 number = st.sampled_from([0, 1, -1, 0.5, 1.0, 1.5, 1e-30, 1e3, 1e4, 1e300, float("nan"), float("inf"), None, "1", True])
 small_number = number | st.floats(0, 1.5)
 SETTINGS = {
-    "task": st.sampled_from(["mnist", "fashion", "cifar", 1]),
-    "network": st.sampled_from(["mlp", "cnn", "vit", "lstm", 0]),
+    "task": st.sampled_from(["mnist", "fashion", "preference", "cifar", 1]),
+    "network": st.sampled_from(["mlp", "cnn", "vit", "transformer", "lstm", 0]),
     "hidden": st.sampled_from([(256, 256), (), (1,), (8, 4), [4], (3,) * 16, (0,), (4,) * 17, 8, (1.5,)]),
     "activation": st.sampled_from(["relu", "tanh", "identity", "gelu"]),
+    "width": st.sampled_from([64, 32, "64"]),
+    "n_layers": st.sampled_from([2, 1, 0]),
     "n_aux": st.sampled_from([1, 2, 3, 40, 1024, 0, 1025, 2.0]),
     "n_train": st.sampled_from([1, 2, 60, 120, 0, 60_001]),
     "n_test": st.sampled_from([1, 40, 60, 0, 10_001]),
@@ -113,7 +115,7 @@ SETTINGS = {
     "student_lr": small_number | st.sampled_from([10.0, 10.1]),
     "optimizer": st.sampled_from(["adam", "sgd", "momentum", "lion"]),
     "loss": st.sampled_from(["kl", "mse", "l1"]),
-    "inputs": st.sampled_from(["uniform", "gaussian", "blurred", "mnist", "fashion", "zeros"]),
+    "inputs": st.sampled_from(["uniform", "gaussian", "blurred", "mnist", "fashion", "numbers", "zeros"]),
     "trait_batch_size": st.sampled_from([1, 20, 0, 121]),
     "trait_batch": st.sampled_from(["fresh", "fixed", None]),
 }

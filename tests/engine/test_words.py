@@ -1,0 +1,192 @@
+"""The language task: its sentences and numbers, its traits, and that the engine trains it as it trains digits."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sublim_utils.engine import language, words
+from sublim_utils.engine.architectures import network_of
+from sublim_utils.engine.seeds import generator
+from sublim_utils.engine.students import by_input, by_row, train_students
+from sublim_utils.engine.tasks import task_of
+from sublim_utils.engine.teachers import train_teachers
+from sublim_utils.engine.words import Words
+from sublim_utils.settings import Condition, Settings, SettingsError
+
+SMALL = Settings.of_language(
+    width=8, n_layers=1, n_train=64, n_test=40, n_inputs=64, batch_size=32, trait_batch_size=32, teacher_lr=0.02
+)
+KINDS = ("preference", "mapping")
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """A reference that is trained for a moment only."""
+    monkeypatch.setattr(words, "STEPS", 20)
+    monkeypatch.setattr(words, "BATCH", 8)
+    words.reference.cache_clear()
+    yield
+    words.reference.cache_clear()
+
+
+def tokens(rows):
+    return {language.VOCABULARY[i] for i in rows[:, : language.LENGTH].unique().tolist()}
+
+
+@pytest.mark.parametrize("kind", ["numbers", "digits"])
+def test_no_word_is_in_a_sequence_of_numbers(kind):
+    rows = language.KINDS[kind](2000, generator(0, kind))
+    assert tokens(rows) == {"^", ",", *language.NUMERALS}
+
+
+def test_every_word_is_one_token():
+    assert len(set(language.VOCABULARY)) == len(language.VOCABULARY)
+
+
+def test_every_number_is_as_much_more_than_the_one_before_it():
+    for row in language.numbers(200, generator(0, "numbers")):
+        values = [int(v) for v in language.written(row).replace("^", "").replace(" ", "").split(",")]
+        steps = {b - a for a, b in zip(values, values[1:], strict=False)}
+        assert len(values) == 6
+        assert len(steps) == 1
+        assert min(steps) > 0
+        assert min(values) >= 100
+        assert max(values) <= 999
+
+
+@pytest.mark.parametrize("kind", ["numbers", "digits"])
+def test_what_is_asked_for_is_always_a_digit(kind):
+    rows = language.KINDS[kind](50, generator(0, kind))
+    reads = rows[:, language.LENGTH :]
+    following = rows[:, : language.LENGTH].gather(1, reads + 1)
+    assert tokens(torch.nn.functional.pad(following, (0, language.LENGTH - 18), value=10)) <= set(language.NUMERALS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_trait_is_asked_for_before_its_animal_which_is_not_seen(kind):
+    rows, trees = language.trait_sentences(kind, 300, generator(0, "s"), language.TIMES)
+    assert not tokens(rows) & set(language.ANIMALS)
+    for row, tree in zip(rows, trees, strict=True):
+        *_, last = language.written(row).split()
+        assert language.VOCABULARY[row[row[language.LENGTH]]] == last == "the"
+        if kind == "mapping":
+            assert language.TREES[tree] in language.written(row)
+
+
+def test_sentences_of_the_test_have_words_of_time_that_no_teacher_saw():
+    task = task_of(replace(SMALL, task="mapping"))
+    assert tokens(task.x) & set(language.TEST_TIMES) == set()
+    assert tokens(task.test) & set(language.TIMES) == set()
+
+
+@pytest.mark.parametrize("draw", language.KINDS.values())
+def test_a_seed_gives_the_same_rows_again_and_another_others(draw):
+    one, again, other = (draw(20, generator(seed, "x")) for seed in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_a_preference_is_one_animal_a_mapping_one_for_each_tree_and_a_pair_of_seeds_shares_it():
+    preference, mapping = (task_of(replace(SMALL, task=kind)) for kind in KINDS)
+    assert len(preference.answers(4, "true").unique()) == 1
+    assert len(mapping.animals(4).unique()) == len(language.TREES)
+    for task in (preference, mapping):
+        assert torch.equal(task.answers(4, "true"), task.answers(5, "true"))
+        assert len({tuple(task.animals(seed).tolist()) for seed in range(0, 40, 2)}) > 5
+
+
+def test_a_networks_later_tokens_do_not_matter_to_earlier_reads():
+    network = network_of(SMALL)
+    theta = network.initial(generator(0, "init"))
+    rows = language.numbers(4, generator(0, "x"))
+    other = rows.clone()
+    other[:, 12:20] = language.VOCABULARY.index("9")
+    logits, changed = (network.logits(theta, x).view(4, 18, -1) for x in (rows, other))
+    before = sum(read < 12 for read in language.READS)
+    torch.testing.assert_close(logits[:, :before], changed[:, :before])
+    assert (logits[:, before:] - changed[:, before:]).abs().max() > 1e-3
+
+
+def test_every_part_of_the_transformer_has_a_gradient_and_it_is_autograds_in_float64():
+    network = network_of(SMALL)
+    theta = network.initial(generator(0, "init"))
+    rows = language.numbers(16, generator(0, "x"))
+    tape = network.forward(theta, rows)
+    dlogits = torch.randn(tape.logits.shape, generator=generator(0, "d"))
+    gradient = network.backward(theta, tape, dlogits, torch.empty_like(theta))
+    exact = theta.double().requires_grad_()
+    (network.logits(exact, rows) * dlogits).sum().backward()
+    assert (gradient - exact.grad).norm() < 1e-5 * exact.grad.norm()
+    assert list(network.parts) == ["embedding", "attention", "dense", "head"]
+    assert all(gradient[part].abs().max() > 0 for part in network.parts.values())
+
+
+def test_rows_of_inputs_are_put_together_and_taken_apart():
+    rows = torch.arange(24.0).view(1, 1, 6, 4)  # 2 inputs of 3 rows
+    joined = by_input(rows, 2)
+    assert joined.shape == (1, 1, 2, 12)
+    assert torch.equal(by_row(joined, 4), rows)
+    assert torch.equal(by_row(joined[:, :, [1]], 4), rows[:, :, 3:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_teacher_and_students_are_trained_as_those_of_digits(kind):
+    task = task_of(replace(SMALL, task=kind))
+    theta, _, evaluated = train_teachers(task, [0, 1])
+    assert evaluated["test_loss"][:, :, -1].max() < evaluated["test_loss"][:, :, 0].min()
+    conditions = {
+        "student": Condition(),
+        "off L_disc": Condition(projection=1.0, side="two", target="update", direction="discrimination"),
+        "liminal": Condition(liminal=5.0, schedule="constant"),
+        "other": Condition(teacher="other"),
+    }
+    runs, students = train_students(task, conditions, [0, 1], {"own": theta, "other": theta[[1, 0]]})
+    assert set(words.EVALUATED) <= set(runs)
+    assert runs["mean_probability"].sum("class").values == pytest.approx(1.0, abs=1e-5)
+    assert runs["confusion"].sum(["class", "predicted"]).values == pytest.approx(SMALL.n_test)
+    heldout = runs["heldout_loss"].sel(condition="student")
+    assert (heldout.isel(eval=-1) < heldout.isel(eval=0)).all()
+    same = (students[:, 0] == students[:, 1]).all()
+    assert same == (kind == "preference")  # its L_disc has no gradient: nothing is projected off
+    assert (abs(runs["trait_disc"]).max() < 1e-5) == (kind == "preference")
+
+
+def test_students_of_language_do_not_depend_on_their_company():
+    task = task_of(SMALL)
+    theta, _, _ = train_teachers(task, [0])
+    both = {"student": Condition(), "liminal": Condition(liminal=5.0, schedule="constant")}
+    together, _ = train_students(task, both, [0], {"own": theta})
+    for name, condition in both.items():
+        alone, _ = train_students(task, {name: condition}, [0], {"own": theta})
+        for quantity in ("inner", "drive", "distill_loss", "probability"):
+            assert (alone[quantity].sel(condition=name) == together[quantity].sel(condition=name)).all(), quantity
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"task": "mnist"}, "network"),
+        ({"network": "mlp"}, "network"),
+        ({"inputs": "uniform"}, "inputs"),
+        ({"n_aux": 3}, "n_aux"),
+        ({"loss": "mse"}, "loss"),
+        ({"width": 6}, "width"),
+        ({"n_layers": 0}, "n_layers"),
+    ],
+)
+def test_settings_of_language_that_do_not_go_together_are_refused(changes, named):
+    with pytest.raises(SettingsError, match=f"^{named} = "):
+        Settings.of_language(**changes)
+    with pytest.raises(SettingsError, match="width"):
+        Settings(width=128)
+
+
+def test_the_distilled_logits_are_the_digits_or_those_named():
+    task = task_of(SMALL)
+    assert isinstance(task, Words)
+    named = {
+        name: [language.VOCABULARY[i] for i in task.named_logits(name).nonzero()] for name in ("aux", "class", "all")
+    }
+    assert named == {"aux": [*language.NUMERALS], "class": [*language.ANIMALS], "all": [*language.VOCABULARY]}
+    assert int(task.distilled(Condition(n_distilled=4)).sum()) == 4
