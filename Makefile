@@ -27,6 +27,9 @@ endif
 # Whether a run is there is the store's to say, so a chapter's inputs change; only what is newer makes it run again.
 SNAKEMAKE := $(PY) -m snakemake --cores all --logger rich --show-failed-logs --nolock --rerun-incomplete --rerun-triggers mtime --config
 
+# Two at a time, a file's tests together; one thread each, since processes that share cores wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -q
+
 book: setup
 	$(SNAKEMAKE) profile=$(PROFILE)
 
@@ -37,10 +40,14 @@ test: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest --ignore tests/browser
+	@echo "make test: the package"
+	$(PYTEST) --ignore tests/browser
+	@echo "make test: the whole pipeline at the smoke profile"
 	$(SNAKEMAKE) profile=smoke
-	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
-	SUBLIM_BOOK=_build/smoke/_build/html $(PY) -m pytest tests/browser
+	@echo "make test: the committed notebooks"
+	$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
+	@echo "make test: the built pages in a browser"
+	SUBLIM_BOOK=_build/smoke/_build/html $(PYTEST) tests/browser
 
 test-slurm: setup # as root, with Debian's slurm-wlm and munge; skipped elsewhere
 	$(PY) -m pytest -rs tests/slurm

@@ -47,5 +47,6 @@ def test_programs_are_called_by_their_path() -> None:
     """GNU make 3.81, which macOS has, looks for a recipe's program in its own PATH, not in the one that is exported."""
     lines = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
     programs = {re.sub(r"^\t@?(\w+=\S+ )*", "", line).split()[0] for line in lines if line.startswith("\t")}
-    assert programs <= {"$(PY)", "$(SNAKEMAKE)", "sh", "rm", "uv"}
+    assert programs <= {"$(PY)", "$(PYTEST)", "$(SNAKEMAKE)", "echo", "sh", "rm", "uv"}
+    assert any(re.match(r"PYTEST := (\w+=\S+ )*\$\(PY\) -m pytest ", line) for line in lines)
     assert any(line.startswith("SNAKEMAKE := $(PY) -m snakemake ") for line in lines)
