@@ -12,8 +12,9 @@ from torch import Tensor
 from bench.clock import alternate, ratios, timed
 from bench.setting import Bench
 from sublim_utils.engine import losses
+from sublim_utils.engine.ensemble import Ensemble, take
 from sublim_utils.engine.network import ACTIVATIONS, MLP
-from sublim_utils.engine.students import Ensemble, Training, take
+from sublim_utils.engine.students import Training
 from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.engine.vectors import dot
 from sublim_utils.settings import Condition

@@ -16,10 +16,11 @@ from bench.ours import teacher_task
 from bench.setting import Bench, four_students, stand_in_teachers
 from bench.workers import ROOT, Worker
 from sublim_utils.engine.digits import references
+from sublim_utils.engine.ensemble import Ensemble
 from sublim_utils.engine.evaluation import confusion, logits_of
 from sublim_utils.engine.inputs import uniform
 from sublim_utils.engine.seeds import epoch_orders, generator
-from sublim_utils.engine.students import Ensemble, Training
+from sublim_utils.engine.students import Training
 
 PARTS = ("teacher step", "student step", "teacher evaluation", "student evaluation")
 """What is timed in alternation; "student" means all four kinds."""

@@ -13,8 +13,9 @@ from bench.clock import Task, alternate, spread, timed
 from bench.ours import Plain, teacher_task
 from bench.setting import Bench, four_students, projected
 from sublim_utils.engine import losses
+from sublim_utils.engine.ensemble import Ensemble, take
 from sublim_utils.engine.network import Workspace
-from sublim_utils.engine.students import Ensemble, Training, take
+from sublim_utils.engine.students import Training
 from sublim_utils.engine.vectors import dot
 from sublim_utils.settings import Settings
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from sublim_utils.engine import data
 from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.digits import Digits, references
+from sublim_utils.engine.ensemble import Ensemble
 from sublim_utils.engine.seeds import generator
-from sublim_utils.engine.students import Ensemble
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.settings import Condition, Settings
 

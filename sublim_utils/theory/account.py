@@ -20,8 +20,9 @@ from torch import Tensor
 from sublim_utils.analysis.labels import labelled
 from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.data import Images
+from sublim_utils.engine.ensemble import Ensemble
 from sublim_utils.engine.seeds import generator
-from sublim_utils.engine.students import Ensemble, Training
+from sublim_utils.engine.students import Training
 from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.stored import stored

@@ -20,8 +20,9 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from sublim_utils.engine.ensemble import Ensemble
 from sublim_utils.engine.look import Look
-from sublim_utils.engine.students import Ensemble, Training
+from sublim_utils.engine.students import Training
 from sublim_utils.engine.vectors import dot, with_inner
 from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from sublim_utils.engine import liminal, losses
 from sublim_utils.engine.digits import Digits
+from sublim_utils.engine.ensemble import Ensemble, take
 from sublim_utils.engine.inputs import distillation_inputs
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import epoch_orders, generator
-from sublim_utils.engine.students import Ensemble, Training, take, train_students
+from sublim_utils.engine.students import Training, train_students
 from sublim_utils.settings import Condition, Settings
 from tests import reference, small
 

@@ -8,8 +8,9 @@ from torch import nn
 
 from sublim_utils.analysis.alignment import cosine
 from sublim_utils.engine.digits import Digits
+from sublim_utils.engine.ensemble import Ensemble, take
 from sublim_utils.engine.network import MLP
-from sublim_utils.engine.students import Ensemble, take, train_students
+from sublim_utils.engine.students import train_students
 from sublim_utils.engine.tracker import Tracker
 from sublim_utils.settings import Condition, SettingsError
 from sublim_utils.theory import account

@@ -7,8 +7,9 @@ import torch
 
 from sublim_utils.engine import language, words
 from sublim_utils.engine.architectures import network_of
+from sublim_utils.engine.ensemble import by_input, by_row
 from sublim_utils.engine.seeds import generator
-from sublim_utils.engine.students import by_input, by_row, train_students
+from sublim_utils.engine.students import train_students
 from sublim_utils.engine.tasks import task_of
 from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.engine.words import Words

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from sublim_utils.engine import data
 from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.digits import Digits
+from sublim_utils.engine.ensemble import Ensemble
 from sublim_utils.engine.recorder import STEPWISE
 from sublim_utils.engine.seeds import generator
-from sublim_utils.engine.students import Ensemble, Training
+from sublim_utils.engine.students import Training
 from sublim_utils.settings import Condition, Settings, SettingsError
 from tests.faults import tally
 from tests.faults.conftest import PROFILES

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sublim_utils.engine.digits import Digits, references
+from sublim_utils.engine.ensemble import Ensemble
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import generator
-from sublim_utils.engine.students import Ensemble, train_students
+from sublim_utils.engine.students import train_students
 from sublim_utils.runs import packing
 from sublim_utils.settings import N_CLASS, Condition, SettingsError
 from sublim_utils.theory import account

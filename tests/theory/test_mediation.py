@@ -7,7 +7,8 @@ import torch
 import xarray as xr
 
 from sublim_utils.engine.digits import Digits
-from sublim_utils.engine.students import Ensemble, Training
+from sublim_utils.engine.ensemble import Ensemble
+from sublim_utils.engine.students import Training
 from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.engine.vectors import dot
 from sublim_utils.settings import Condition
