@@ -5,6 +5,7 @@ async () => {
   const pages = [...new Set([bare(location.href), ...links])];
   const key = (url) => new URL(url).pathname.replace(/\W+/g, "-");
   const whole = document.createElement("main");
+  const contents = Object.assign(document.createElement("ul"), { className: "contents" });
   for (const url of pages) {
     const text = await (await fetch(url)).text();
     const article = new DOMParser().parseFromString(text, "text/html").querySelector("article");
@@ -15,6 +16,7 @@ async () => {
     for (const e of article.querySelectorAll("[id]")) e.id = `${key(url)}-${e.id}`;
     article.id = key(url);
     for (const e of article.querySelectorAll("img[src]")) e.src = new URL(e.getAttribute("src"), url).href;
+    for (const e of article.querySelectorAll("details.above-input")) e.remove(); // code that the pages fold: the book has it
     for (const e of article.querySelectorAll("details")) e.open = true;
     for (const a of article.querySelectorAll("a[href]")) {
       const target = new URL(a.getAttribute("href"), url);
@@ -22,9 +24,17 @@ async () => {
       if (pages.includes(page)) a.href = `#${key(page)}${target.hash && "-"}${decodeURIComponent(target.hash.slice(1))}`;
       else if (target.origin === location.origin) a.removeAttribute("href"); // a file beside the book
     }
+    const title = article.querySelector("h1").textContent.replace("#", "").trim();
+    const entry = Object.assign(document.createElement("a"), { href: `#${key(url)}`, textContent: title });
+    if (url !== pages[0]) contents.appendChild(document.createElement("li")).append(entry);
     whole.append(document.adoptNode(article), Object.assign(document.createElement("div"), { className: "page-break" }));
   }
   whole.lastElementChild.remove();
+  const heading = Object.assign(document.createElement("h2"), { textContent: "Contents" });
+  const list = document.createElement("section");
+  list.append(heading, contents);
+  whole.firstElementChild.after(list); // behind the first page
+  whole.insertBefore(Object.assign(document.createElement("div"), { className: "page-break" }), list);
   document.documentElement.dataset.theme = "light";
   document.body.className = "whole-book";
   document.body.replaceChildren(whole);

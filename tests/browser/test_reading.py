@@ -110,6 +110,8 @@ def test_the_intro_links_the_whole_book_as_one_pdf(page: Page, address: str, boo
     content = (book / pdf.NAME).read_bytes()
     assert content.startswith(b"%PDF")
     assert b"/Outlines" in content
+    assert len(content) < 10e6
+    assert b"/Outlines" in content
     if reader := shutil.which("pdftotext"):
         import subprocess
 
