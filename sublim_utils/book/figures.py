@@ -208,9 +208,9 @@ def curve(ax: Axes, values: xr.DataArray, x: str, *, label: str, style: str = "-
 
     `values` has the dimensions (seed, x).
     """
-    mean, low, high = (end.values for end in band(values))  # matplotlib warns of labelled arrays
-    line(ax, values[x].values, mean, label=label, style=style)
-    ax.fill_between(values[x].values, low, high, color=colour(label), alpha=0.2, linewidth=0)
+    mean, low, high = band(values)
+    line(ax, values[x], mean, label=label, style=style)
+    ax.fill_between(values[x], low, high, color=colour(label), alpha=0.2, linewidth=0)
     return ax
 
 
