@@ -88,7 +88,7 @@ def _images(axes: dict[str, Axes], lab: Lab) -> None:
     settings = lab.profile.settings()
     shown = {"noise": inputs.draw(settings, 1, generator(0, "inputs"))[0], "digit": lab.images(settings).test[0]}
     for name, title in {"noise": "trained on", "digit": "tested on"}.items():
-        axes[name].imshow(shown[name].view(28, 28), cmap="gray", vmin=-1, vmax=1)
+        axes[name].imshow(shown[name].view(28, 28).numpy(), cmap="gray", vmin=-1, vmax=1)
         axes[name].set(title=title, xticks=[], yticks=[])
 
 
