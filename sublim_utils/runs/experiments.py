@@ -144,7 +144,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "update off L_disc": OFF_DISC,
             "liminal, first epoch": Condition(liminal=1.0, schedule="first_epoch"),
         },
-        also=("alignment", "causal", "liminal"),
+        also=("alignment", "causal", "liminal", "exercises"),
         fresh=True,
     ),
     "phenomenon": Experiment(
