@@ -27,8 +27,8 @@ def pages(results: str, source: Path, notebooks: list[str]) -> None:
 
 def readme(results: str, profiles: str = "profiles.toml") -> None:
     """Make the README's table and the first page's figure anew."""
-    landing.write(Lab(Profile.of_parameters(**profile_parameters(profiles, Path(results).name)), trains=False))
     text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), results)
+    landing.write(Lab(Profile.of_parameters(**profile_parameters(profiles, Path(results).name)), trains=False))
     write_atomically(Path("README.md"), text.encode())
 
 

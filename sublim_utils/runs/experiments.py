@@ -292,7 +292,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             full_only=not point.few,
             least_images=point.least_images,
             fresh=point.fresh,
-            recorded=point.recorded,
         )
         for name, point in sweeps.own_points().items()
     },
