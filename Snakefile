@@ -132,4 +132,5 @@ rule html:
 onsuccess:
     from sublim_utils.book.report import ending  # only here: a cluster's jobs read this file as well
 
-    print(ending(RESULTS, INDEX, time.monotonic() - START), file=sys.stderr)
+    pages = Path(LOG, "html.log")
+    print(ending(RESULTS, INDEX, time.monotonic() - START, pages.read_text() if pages.is_file() else ""), file=sys.stderr)

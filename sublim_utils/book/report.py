@@ -237,15 +237,19 @@ def write_pages(results: str | Path, folder: str | Path) -> None:
             write_atomically(page, quote(text).encode())
 
 
-def ending(results: str | Path, index: str | Path, seconds: float) -> str:
-    """Return what `make book` ends with: the verdicts of the primary tests, where the book lies, how long it took."""
+def ending(results: str | Path, index: str | Path, seconds: float, log: str = "") -> str:
+    """Return what `make book` ends with: the verdicts of the primary tests, where the book lies, how long it took.
+
+    `log` is what building the pages wrote; that no PDF could be made is said here again.
+    """
     rows = {str(row["id"]): row for row in load_claims(results)}
     verdicts: dict[str, list[str]] = {}
     for name in HEADLINE:
         verdicts.setdefault(str(rows[name]["verdict"]) if name in rows else "not tested", []).append(name)
     summary = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in sorted(verdicts.items()))
     lines = {"found": summary, "book": str(Path(index).absolute()), "took": f"{seconds / 60:.1f} min"}
-    return "\n".join(f"{name:6} {text}" for name, text in lines.items())
+    missing = [line for line in log.splitlines() if line.startswith("No PDF")]
+    return "\n".join([*(f"{name:6} {text}" for name, text in lines.items()), *missing])
 
 
 def bibtex(cff: str) -> str:

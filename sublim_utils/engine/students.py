@@ -171,7 +171,7 @@ def train_students(
         If a condition contradicts the settings.
 
     >>> from sublim_utils.engine.data import Images
-    >>> from sublim_utils.engine.tasks import Task
+    >>> from sublim_utils.engine.digits import Digits
     >>> from sublim_utils.engine.teachers import train_teachers
     >>> from sublim_utils.settings import Condition, Settings
     >>> x, y = torch.rand(120, 784) * 2 - 1, torch.arange(120) % 10  # images of your own, pixels in [-1, 1]

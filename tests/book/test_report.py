@@ -65,4 +65,8 @@ def test_what_make_book_ends_with_names_every_primary_verdict_the_book_and_the_t
     assert "differs: " in found
     assert book.split()[1] == str(tmp_path / "index.html")
     assert took.split(maxsplit=1)[1] == "1.5 min"
+    assert (
+        report.ending(tmp_path, "i", 1, "building\nNo PDF of the book: why\n").splitlines()[-1]
+        == "No PDF of the book: why"
+    )
     assert report.ending(tmp_path, "index.html", 1).splitlines()[0].split()[1:3] == ["not", "tested:"]

@@ -41,7 +41,7 @@ def test_a_teacher_that_has_not_moved_foresees_the_reference():
     still = SimpleNamespace(task=lambda _: TASK, teacher_weights=lambda *_: TASK.references([2]))
     read = foresight.lazy_student(still, 2, lambda _: None, settings=SETTINGS, n=40, steps=5)
     assert float(read["length"]) == 0
-    assert float(read["accuracy"]) == float(TASK.evaluate(TASK.references([2]))["accuracy"])
+    assert float(read["accuracy"]) == float(TASK.evaluate(TASK.references([2]), [2])["accuracy"])
 
 
 def test_r2_is_of_the_best_line_and_of_no_sign():
