@@ -48,6 +48,19 @@ def test_bootstrap_agrees_with_the_normal_formula_for_a_mean_of_many():
     assert (found.low, found.high) == pytest.approx((sample.mean() - half, sample.mean() + half), abs=0.1 * half)
 
 
+def test_the_bootstrap_is_bias_corrected_and_accelerated():
+    sample = np.exp(np.random.default_rng(0).normal(size=12) * 1.5)  # skewed, where the kinds of interval differ
+    ends = {
+        method: scipy.stats.bootstrap(
+            (sample,), np.mean, method=method, rng=np.random.default_rng(0)
+        ).confidence_interval
+        for method in ("BCa", "percentile")
+    }
+    interval = bootstrap_interval(np.mean, sample)
+    assert (interval.low, interval.high) == pytest.approx(tuple(ends["BCa"]))
+    assert abs(ends["BCa"].high / ends["percentile"].high - 1) > 0.05
+
+
 def test_bootstrap_resamples_seeds_together():
     a, noise = np.array([1.0, 2.0, 5.0, 9.0]), np.array([0.01, -0.01, 0.02, -0.02])
     ratio = bootstrap_interval(lambda x, y, axis: x.mean(axis) / y.mean(axis), 3 * a + noise, a)

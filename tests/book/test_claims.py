@@ -1,5 +1,7 @@
 """Verdicts from intervals, refusals, and the order of what is collected."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from sublim_utils.analysis.stats import Interval
 from sublim_utils.book import claims
 from sublim_utils.book.claims import Claim, Claims
 from sublim_utils.engine.data import DataError
+from tests.sources import ROOT
 
 
 def claim(**values):
@@ -133,3 +136,13 @@ def test_margins_say_what_the_verdict_says(found, ends):
 def test_a_recorded_row_is_its_claim_again(tmp_path):
     judged = Claims(tmp_path, "phenomenon").record("C1.student_aux_accuracy", [0.5, 0.6, 0.7])
     assert claims.recorded(judged.row()) == judged
+
+
+def test_the_primary_criteria_are_those_that_the_method_page_fixed() -> None:
+    page = (ROOT / "book" / "method.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (P\d+) \| .* \| ([^|]*) \|$", page, re.MULTILINE)
+    assert len(rows) == 10
+    for name, said in rows:
+        numbers = [float(v) for v in re.findall(r"-?\d+(?:\.\d+)?", said)]
+        claim = claims.registered()[name]
+        assert numbers == [v for v in (claim.low, claim.high) if v is not None and abs(v) != float("inf")], name

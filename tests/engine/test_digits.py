@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sublim_utils.engine.digits import FUNCTIONALS
+from sublim_utils.engine.digits import FUNCTIONALS, Digits
 from sublim_utils.engine.seeds import generator
-from tests import reference
+from tests import reference, small
 
 
 def drawn(seed, n=60):
@@ -55,3 +55,13 @@ def test_five_digits_leave_the_others_logits_and_images_alone():
     assert not dlogits[:, 5:].any()
     assert not dlogits[y >= 5].any()
     assert dlogits[y < 5].any()
+
+
+def test_a_network_is_judged_on_test_images_and_fitted_on_training_images(images):
+    task = Digits(small.SETTINGS, images)
+    assert torch.equal(task.test, images.test[: small.SETTINGS.n_test])
+    assert torch.equal(task.test_labels, images.test_labels[: small.SETTINGS.n_test])
+    theta = task.references([0])
+    z = task.network.logits(theta[0, 0], images.test[: small.SETTINGS.n_test])[:, :10]
+    right = (z.argmax(-1) == images.test_labels[: small.SETTINGS.n_test]).float().mean()
+    assert float(task.evaluate(theta, [0])["accuracy"]) == pytest.approx(float(right))
