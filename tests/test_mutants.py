@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.faults import FAULTS, ROOT, Fault
+from tests.mutants.faults import FAULTS, Fault
+from tests.sources import ROOT
 
 each = pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda f: f.name)
 

@@ -39,9 +39,9 @@ SEEN: dict[str, tuple[str, str, float]] = {
 """How accuracy is read: the quantity, its name in the legend, and the shift of its row."""
 
 
-def _students(lab: Lab) -> Iterator[tuple[str, str, dict[str, xr.DataArray]]]:
+def _students(lab: Lab, primary: xr.Dataset) -> Iterator[tuple[str, str, dict[str, xr.DataArray]]]:
     """Yield what a row is called, whose colour it has, and its accuracies by `SEEN`."""
-    primary, beside = lab.experiment("primary"), lab.experiment("hidden_trait")
+    beside = lab.experiment("hidden_trait")
     untrained = primary.sel(condition="student (aux)").isel(eval=0)
     yield "untrained", "reference", {name: untrained[of] for name, (of, _, _) in SEEN.items()}
     teachers = lab.teachers(lab.profile.settings(), lab.seeds("main"))
@@ -52,10 +52,10 @@ def _students(lab: Lab) -> Iterator[tuple[str, str, dict[str, xr.DataArray]]]:
         yield label, condition.removeprefix("update, "), {name: last[of] for name, (of, _, _) in SEEN.items()}
 
 
-def _accuracies(ax: Axes, lab: Lab) -> None:
+def _accuracies(ax: Axes, lab: Lab, primary: xr.Dataset) -> None:
     """Draw every student's accuracies, raw and centred, a dot a seed."""
     labels = []
-    for row, (label, name, values) in enumerate(_students(lab)):
+    for row, (label, name, values) in enumerate(_students(lab, primary)):
         labels.append(label)
         for kind, of in values.items():
             y, face = row + SEEN[kind][2], figures.colour(name) if kind == "centred" else "white"
@@ -71,11 +71,10 @@ def _accuracies(ax: Axes, lab: Lab) -> None:
     )
 
 
-def _alignment(ax: Axes, lab: Lab, width: int = 31) -> None:
+def _alignment(ax: Axes, primary: xr.Dataset, per: int, width: int = 31) -> None:
     """Draw the running mean of both gradients' cosine over training."""
-    runs, per = lab.experiment("primary"), lab.profile.settings().steps_per_epoch
     for name in ("student (aux)", "cross-model (aux)"):
-        values = smooth(cosine(runs.sel(condition=name)), width)
+        values = smooth(cosine(primary.sel(condition=name)), width)
         figures.curve(ax, values.assign_coords(step=np.arange(values.sizes["step"]) / per)[:, ::5], "step", label=name)
     ax.axhline(0, color="grey", linewidth=0.8)
     ax.set(xlabel="epoch of the training", ylabel="cosine of the two gradients")
@@ -99,8 +98,9 @@ def draw(lab: Lab) -> Figure:
         figsize=(9.6, 3.9), width_ratios=[1.0, 3.2, 2.6], layout="constrained",
     )  # fmt: skip
     _images(axes, lab)
-    _accuracies(axes["students"], lab)
-    _alignment(axes["cosine"], lab)
+    primary = lab.experiment("primary")
+    _accuracies(axes["students"], lab, primary)
+    _alignment(axes["cosine"], primary, lab.profile.settings().steps_per_epoch)
     return fig
 
 

@@ -25,20 +25,20 @@ __all__ = [
 ]
 
 
-def logit_mask(settings: Settings, logits: str, n_distilled: int | None = None) -> Tensor:
-    """Return which of the 10 + m logits are meant by "class", "aux" or "all", as booleans.
+def logit_mask(settings: Settings, logits: str, n_distilled: int | None = None, n_other: int = 0) -> Tensor:
+    """Return which of the 10 + m logits, and `n_other` behind them, are meant by "class", "aux" or "all", as booleans.
 
     >>> logit_mask(Settings(n_aux=2), "aux").int().tolist()
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]
     """
-    index = torch.arange(N_CLASS + settings.n_aux)
+    index = torch.arange(N_CLASS + settings.n_aux + n_other)
     last = N_CLASS + (settings.n_aux if n_distilled is None else n_distilled)
     return {"class": index < N_CLASS, "aux": (index >= N_CLASS) & (index < last), "all": index >= 0}[logits]
 
 
-def distilled(settings: Settings, condition: Condition) -> Tensor:
+def distilled(settings: Settings, condition: Condition, n_other: int = 0) -> Tensor:
     """Return which logits a student of `condition` is distilled on, as booleans."""
-    return logit_mask(settings, condition.logits, condition.n_distilled)
+    return logit_mask(settings, condition.logits, condition.n_distilled, n_other)
 
 
 def log_softmax(logits: Tensor, mask: Tensor) -> Tensor:

@@ -18,17 +18,19 @@ from torch import Tensor
 from sublim_utils.engine import evaluation, language, losses
 from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.digits import EVAL, shuffled_labels
-from sublim_utils.engine.modules import Module
 from sublim_utils.engine.seeds import generator, other_seed
 from sublim_utils.settings import N_CLASS, Condition, Settings
 
-__all__ = ["BATCH", "EVALUATED", "N_HELDOUT", "RATE", "STEPS", "Words", "reference"]
+__all__ = ["BATCH", "EVALUATED", "N_HELDOUT", "N_OTHER", "RATE", "STEPS", "Words", "reference"]
 
 STEPS, BATCH, RATE = 600, 64, 3e-3
 """Of a reference's training: Adam's steps, sentences and number sequences in each, and the rate, which falls to 0."""
 
 N_HELDOUT = 512
 """Sequences that the held-out distillation loss is measured on."""
+
+N_OTHER = len(language.VOCABULARY) - N_CLASS - len(language.NUMERALS)
+"""Tokens that are neither animal nor digit."""
 
 EVALUATED = {
     "accuracy": (EVAL, "raw accuracy: share of test sentences whose likeliest animal is the trait's"),
@@ -46,7 +48,6 @@ EVALUATED = {
 def reference(width: int, n_layers: int, seed: int) -> Tensor:
     """Return theta (P,) of a seed's reference: Adam on the next token of sentences and number sequences."""
     network = network_of(Settings.of_language(width=width, n_layers=n_layers))
-    assert isinstance(network, Module)
     theta = network.initial(generator(seed, "init")).requires_grad_()
     adam, rng = torch.optim.Adam([theta], lr=RATE, fused=True), generator(seed, "reference")
     everywhere = torch.arange(language.LENGTH - 1)
@@ -97,16 +98,11 @@ class Words:
 
     def distilled(self, condition: Condition) -> Tensor:
         """Return which logits a student is distilled on, as booleans: digits are the auxiliary ones."""
-        mask = self.named_logits(condition.logits)
-        if condition.n_distilled is not None:
-            mask[N_CLASS + condition.n_distilled :] = False
-        return mask
+        return losses.distilled(self.settings, condition, N_OTHER).to(self.device)
 
     def named_logits(self, name: str) -> Tensor:
         """Return which logits "aux" (digits), "class" (animals) or "all" (the vocabulary) means, as booleans."""
-        index = torch.arange(len(language.VOCABULARY), device=self.device)
-        digit = (index >= N_CLASS) & (index < N_CLASS + self.settings.n_aux)
-        return {"class": index < N_CLASS, "aux": digit, "all": index >= 0}[name]
+        return losses.logit_mask(self.settings, name, n_other=N_OTHER).to(self.device)
 
     def evaluate(self, theta: Tensor, seeds: Sequence[int]) -> dict[str, Tensor]:
         """Return every quantity of `EVALUATED` for theta (seed, condition, P)."""

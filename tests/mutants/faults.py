@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.sources import ROOT
 
 GOALS = {"notebooks": 0.9, "unit tests": 1.0}
 """The share of the faults that each is to notice alone."""
