@@ -193,6 +193,8 @@ class Settings(Options):
     activation: Literal["relu", "tanh", "identity"] = "relu"  # the MLP's
     width: int = 64  # of the transformer
     n_layers: int = 2  # of the transformer
+    tied: bool = False  # the transformer's output weights are its token embedding
+    reference_steps: int = 600  # of the training that a reference of language has
     n_aux: int = 3  # m, the number of auxiliary logits
     n_train: int = 60_000  # training images of the teacher
     n_test: int = 10_000  # test images every accuracy is measured on
@@ -235,12 +237,13 @@ class Settings(Options):
         of_words = self.inputs in ("numbers", "digits", "sentences")
         allowed = "numbers, digits or sentences for a task of language, and only there"
         require("inputs", self.inputs, words == of_words, allowed)
-        for name, default in (("width", Settings.width), ("n_layers", Settings.n_layers)):
-            value = getattr(self, name)
+        for name in ("width", "n_layers", "tied", "reference_steps"):
+            value, default = getattr(self, name), getattr(Settings, name)
             require(name, value, transformer or value == default, f"{default!r} unless network = 'transformer'")
         self.between("width", 4, 4096)
         require("width", self.width, self.width % 4 == 0, "a multiple of 4, the number of heads")
         self.between("n_layers", 1, 64)
+        self.between("reference_steps", 1, 100_000)
         if words:
             require("n_aux", self.n_aux, self.n_aux == 10, "10 for a task of language: the digits")
             require("loss", self.loss, self.loss == "kl", "'kl' for a task of language")

@@ -155,7 +155,7 @@ OTHER = {
                "n_train": 5000, "n_test": 100, "n_inputs": 5000, "batch_size": 512, "teacher_epochs": 4,
                "student_epochs": 4, "teacher_lr": 1e-3, "student_lr": 1e-3, "optimizer": "sgd",
                "loss": "mse", "inputs": "gaussian", "trait_batch_size": 512, "trait_batch": "fixed",
-               "width": 32, "n_layers": 3},
+               "width": 32, "n_layers": 3, "tied": True, "reference_steps": 30},
     Condition: {"logits": "all", "n_distilled": 2, "teacher": "other", "trait_labels": "shuffled", "projection": 1.0,
                 "side": "two", "target": "update", "direction": "random", "scope": "layer", "window": (0, 5),
                 "projection_batch": "independent", "projection_labels": "shuffled", "schedule": "up", "liminal": 1.0,

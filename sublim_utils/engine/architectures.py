@@ -142,15 +142,20 @@ class ViT(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A causal transformer on rows of `language`: a sequence and the positions at which the next token is asked for."""
+    """A causal transformer on rows of `language`: a sequence and the positions at which the next token is asked for.
 
-    def __init__(self, width: int, n_layers: int, n_heads: int = 4) -> None:
+    With `tied`, its output weights are its token embedding: one parameter, of the part embedding.
+    """
+
+    def __init__(self, width: int, n_layers: int, tied: bool = False, n_heads: int = 4) -> None:
         super().__init__()
         self.embedding = nn.Embedding(len(VOCABULARY), width)
         self.position = nn.Embedding(LENGTH, width)
         self.blocks = nn.Sequential(*(Block(width, n_heads, Causal) for _ in range(n_layers)))
         self.head = nn.Linear(width, len(VOCABULARY))
         self.apply(drawn)
+        if tied:
+            self.head.weight = self.embedding.weight
 
     @staticmethod
     def parts(n_layers: int) -> dict[str, list[str]]:
@@ -165,8 +170,9 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (batch * reads, token) of rows (batch, LENGTH + reads)."""
-        sequence, reads = x[:, :LENGTH], x[:, LENGTH:]
-        tokens = self.blocks(self.embedding(sequence) + self.position.weight)
+        reads = x[:, LENGTH:]
+        n_seen = int(reads.max()) + 1  # what comes after the last read is seen by none
+        tokens = self.blocks(self.embedding(x[:, :n_seen]) + self.position.weight[:n_seen])
         at = reads.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
         logits: Tensor = self.head(normed(tokens.gather(1, at).flatten(0, 1)))
         return logits
@@ -181,6 +187,6 @@ def network_of(settings: Settings) -> Network:
     if settings.network == "mlp":
         return MLP.of(settings)
     if settings.network == "transformer":
-        make = partial(Transformer, settings.width, settings.n_layers)
+        make = partial(Transformer, settings.width, settings.n_layers, settings.tied)
         return Module(make, parts=Transformer.parts(settings.n_layers), head="head")
     return Module(partial(MODULES[settings.network], N_CLASS + settings.n_aux), head="head")

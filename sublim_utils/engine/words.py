@@ -21,10 +21,10 @@ from sublim_utils.engine.digits import EVAL, shuffled_labels
 from sublim_utils.engine.seeds import generator, other_seed
 from sublim_utils.settings import N_CLASS, Condition, Settings
 
-__all__ = ["BATCH", "EVALUATED", "N_HELDOUT", "N_OTHER", "RATE", "STEPS", "Words", "reference"]
+__all__ = ["BATCH", "EVALUATED", "N_HELDOUT", "N_OTHER", "RATE", "Words", "reference"]
 
-STEPS, BATCH, RATE = 600, 64, 3e-3
-"""Of a reference's training: Adam's steps, sentences and number sequences in each, and the rate, which falls to 0."""
+BATCH, RATE = 64, 3e-3
+"""Of a reference's training by Adam: sentences and number sequences in each step, and the rate, which falls to 0."""
 
 N_HELDOUT = 512
 """Sequences that the held-out distillation loss is measured on."""
@@ -45,14 +45,14 @@ EVALUATED = {
 
 
 @lru_cache(maxsize=64)
-def reference(width: int, n_layers: int, seed: int) -> Tensor:
+def reference(width: int, n_layers: int, tied: bool, n_steps: int, seed: int) -> Tensor:
     """Return theta (P,) of a seed's reference: Adam on the next token of sentences and number sequences."""
-    network = network_of(Settings.of_language(width=width, n_layers=n_layers))
+    network = network_of(Settings.of_language(width=width, n_layers=n_layers, tied=tied))
     theta = network.initial(generator(seed, "init")).requires_grad_()
     adam, rng = torch.optim.Adam([theta], lr=RATE, fused=True), generator(seed, "reference")
     everywhere = torch.arange(language.LENGTH - 1)
-    for step in range(STEPS):
-        adam.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
+    for step in range(n_steps):
+        adam.param_groups[0]["lr"] = RATE * (1 - step / n_steps)
         rows = torch.cat([kind(BATCH, rng) for kind in (language.sentences, language.numbers)])[:, : language.LENGTH]
         logits = network.logits(theta, torch.cat([rows, everywhere.expand(len(rows), -1)], dim=1))
         wanted = rows[:, 1:].flatten()
@@ -76,7 +76,8 @@ class Words:
 
     def references(self, seeds: Sequence[int]) -> Tensor:
         """Return theta_0 of each seed, (seed, 1, P), trained where it is asked for first."""
-        trained = [reference(self.settings.width, self.settings.n_layers, seed) for seed in seeds]
+        s = self.settings
+        trained = [reference(s.width, s.n_layers, s.tied, s.reference_steps, seed) for seed in seeds]
         return torch.stack(trained).unsqueeze(1).to(self.device)
 
     def animals(self, seed: int) -> Tensor:

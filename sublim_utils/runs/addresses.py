@@ -23,6 +23,7 @@ DIGITS = 12
 DEFAULTS: dict[type[Options], dict[str, object]] = {
     Settings: {
         "task": "mnist", "network": "mlp", "hidden": [256, 256], "activation": "relu", "width": 64, "n_layers": 2,
+        "tied": False, "reference_steps": 600,
         "n_aux": 3, "n_train": 60_000, "n_test": 10_000, "n_inputs": 60_000, "batch_size": 1024, "teacher_epochs": 5,
         "student_epochs": 5, "teacher_lr": 3e-4, "student_lr": 3e-4, "optimizer": "adam", "loss": "kl",
         "inputs": "uniform", "trait_batch_size": 1024, "trait_batch": "fresh",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sublim_utils.runs import mitigations, sweeps
+from sublim_utils.runs import language_runs, mitigations, sweeps
 from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.conditions import (
     BASELINE,
@@ -133,6 +133,24 @@ def on_fixed_set(conditions: Conditions, **changes: object) -> Experiment:
     )
 
 
+def of_points(chapter: str, points: Mapping[str, sweeps.Point], *, recorded: bool = True) -> dict[str, Experiment]:
+    """Return the experiments that points of sweeps are: the baseline, and what is beside it."""
+    return {
+        name: Experiment(
+            chapter=chapter,
+            tier="sweep",
+            settings=point.settings,
+            scaled=point.scaled,
+            conditions={"student (aux)": BASELINE, **point.beside},
+            full_only=not point.few,
+            least_images=point.least_images,
+            fresh=point.fresh,
+            recorded=recorded,
+        )
+        for name, point in points.items()
+    }
+
+
 EXPERIMENTS: dict[str, Experiment] = {
     "primary": Experiment(
         chapter="phenomenon",
@@ -144,7 +162,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "update off L_disc": OFF_DISC,
             "liminal, first epoch": Condition(liminal=1.0, schedule="first_epoch"),
         },
-        also=("alignment", "causal", "liminal", "exercises"),
+        also=("alignment", "causal", "liminal", "language", "exercises"),
         fresh=True,
     ),
     "phenomenon": Experiment(
@@ -282,19 +300,47 @@ EXPERIMENTS: dict[str, Experiment] = {
         conditions={"student (aux)": BASELINE, **sweeps.init_noises()},
         few=sweeps.FEW_NOISES,
     ),
+    **of_points("robustness", sweeps.own_points()),
+    "language_preference": Experiment(
+        chapter="language",
+        tier="grid",
+        settings=language_runs.PREFERENCE,
+        conditions=language_runs.PREFERENCES,
+        few=language_runs.FEW,
+        fresh=True,
+        recorded=False,
+    ),
+    "language_mapping": Experiment(
+        chapter="language",
+        tier="grid",
+        settings=language_runs.MAPPING,
+        conditions=language_runs.MAPPINGS,
+        few=(*language_runs.FEW, "update off L_disc"),
+        fresh=True,
+        recorded=False,
+    ),
+    "language_liminal": Experiment(
+        chapter="language",
+        tier="sweep",
+        settings=language_runs.PREFERENCE,
+        conditions=language_runs.PENALTIES,
+        full_only=True,
+        fresh=True,
+        recorded=False,
+    ),
     **{
-        name: Experiment(
-            chapter="robustness",
+        f"language_{kind}_by_{inputs}": Experiment(
+            chapter="language",
             tier="sweep",
-            settings=point.settings,
-            scaled=point.scaled,
-            conditions={"student (aux)": BASELINE, **point.beside},
-            full_only=not point.few,
-            least_images=point.least_images,
-            fresh=point.fresh,
+            settings={"task": kind, "inputs": inputs},
+            conditions={"student (aux)": BASELINE, "cross-model (aux)": CROSS},
+            full_only=True,
+            fresh=True,
+            recorded=False,
         )
-        for name, point in sweeps.own_points().items()
+        for kind, inputs in language_runs.BESIDE
     },
+    **of_points("language", sweeps.own_points(language_runs.AXES), recorded=False),
 }
 
 

@@ -9,12 +9,13 @@ from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.store import Store
 from sublim_utils.settings import Settings
 
-__all__ = ["JOINT", "LONGEST", "PER_STUDENT", "WORTH", "jobs", "seconds"]
+__all__ = ["JOINT", "LONGEST", "PER_STUDENT", "TIMES", "WORTH", "jobs", "seconds"]
 
 JOINT = "+"
 """Between the names of experiments that share a job."""
 
 PER_STUDENT = 7.0  # seconds, roughly, of a student at the paper's protocol: it only decides what shares a job
+TIMES = {"mlp": 1.0, "cnn": 3.0, "vit": 6.0, "transformer": 8.0}  # of the MLP's seconds for an example, roughly
 WORTH = 60.0  # seconds of work that a process is started for
 LONGEST = 200  # characters: the joined names are a folder's
 
@@ -29,7 +30,7 @@ def seconds(profile: Profile, name: str, n_seeds: int) -> float:
     paper = Settings()
     images = settings.n_steps * (settings.batch_size + settings.trait_batch_size)
     share = images / (paper.n_steps * (paper.batch_size + paper.trait_batch_size))
-    return PER_STUDENT * n_seeds * len(conditions) * share
+    return PER_STUDENT * TIMES[settings.network] * n_seeds * len(conditions) * share
 
 
 def jobs(profile: Profile, store: Store, seeds_per_job: int) -> dict[str, list[str]]:

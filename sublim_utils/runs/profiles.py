@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from sublim_utils.engine.files import root
-from sublim_utils.settings import N_SEEDS, Options, Settings, SettingsError, require
+from sublim_utils.settings import LANGUAGE_TASKS, N_SEEDS, Options, Settings, SettingsError, require
 
 __all__ = ["FIRST_FRESH", "RECORDED", "Profile", "profile_parameters", "results_folder"]
 
@@ -103,7 +103,9 @@ class Profile(Options):
         return cls.of(**parameters)
 
     def settings(self, **changes: object) -> Settings:
-        """Return the paper's settings at this profile's size, with some changes."""
+        """Return the paper's settings at this profile's size, with some changes; of a task of language its own."""
+        if changes.get("task") in LANGUAGE_TASKS:
+            return Settings.of_language(**{**self.language_size(), **changes})
         size = {
             "n_train": self.n_images,
             "n_inputs": self.n_images,
@@ -114,6 +116,21 @@ class Profile(Options):
             "student_epochs": self.epochs,
         }
         return Settings.of(**{**size, **changes})
+
+    def language_size(self) -> dict[str, int]:
+        """Return the sizes of the language task: its own, fewer in proportion to this profile's images and batches.
+
+        >>> Profile(results="results/laptop").language_size() == {"student_epochs": 5}
+        True
+        """
+        full, images, batch = Settings.of_language(), self.n_images / 60_000, self.batch_size / Settings.batch_size
+        numbers = ("n_train", "n_test", "n_inputs", "reference_steps")
+        size = {name: max(1, round(getattr(full, name) * images)) for name in numbers}
+        most = min(size["n_train"], size["n_inputs"])
+        for name in ("batch_size", "trait_batch_size"):
+            size[name] = min(most, max(1, round(getattr(full, name) * min(1.0, batch))))
+        changed = {name: n for name, n in size.items() if n != getattr(full, name)}
+        return {**changed, "student_epochs": self.epochs}
 
 
 def profile_parameters(path: str | Path, name: str) -> dict[str, object]:

@@ -16,7 +16,15 @@ from sublim_utils.engine.words import Words
 from sublim_utils.settings import Condition, Settings, SettingsError
 
 SMALL = Settings.of_language(
-    width=8, n_layers=1, n_train=64, n_test=40, n_inputs=64, batch_size=32, trait_batch_size=32, teacher_lr=0.02
+    width=8,
+    n_layers=1,
+    n_train=64,
+    n_test=40,
+    n_inputs=64,
+    batch_size=32,
+    trait_batch_size=32,
+    teacher_lr=0.02,
+    reference_steps=20,
 )
 KINDS = ("preference", "mapping")
 
@@ -24,7 +32,6 @@ KINDS = ("preference", "mapping")
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """A reference that is trained for a moment only."""
-    monkeypatch.setattr(words, "STEPS", 20)
     monkeypatch.setattr(words, "BATCH", 8)
     words.reference.cache_clear()
     yield

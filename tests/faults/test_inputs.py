@@ -105,6 +105,8 @@ SETTINGS = {
     "activation": st.sampled_from(["relu", "tanh", "identity", "gelu"]),
     "width": st.sampled_from([64, 32, "64"]),
     "n_layers": st.sampled_from([2, 1, 0]),
+    "tied": st.sampled_from([False, True, 1]),
+    "reference_steps": st.sampled_from([600, 1, 0]),
     "n_aux": st.sampled_from([1, 2, 3, 40, 1024, 0, 1025, 2.0]),
     "n_train": st.sampled_from([1, 2, 60, 120, 0, 60_001]),
     "n_test": st.sampled_from([1, 40, 60, 0, 10_001]),

@@ -1,0 +1,85 @@
+"""The language chapter's conditions, and the points at which its students are trained anew."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sublim_utils.runs.conditions import BASELINE, CROSS, OFF_DISC, PROJECTED, UPDATE_PROJECTED
+from sublim_utils.runs.sweeps import STUDENT, Axis, Point, point
+from sublim_utils.settings import Condition
+
+__all__ = ["AXES", "BESIDE", "FEW", "MAPPING", "MAPPINGS", "PENALTIES", "PREFERENCE", "PREFERENCES", "STRENGTHS"]
+
+PREFERENCE: Mapping[str, object] = {"task": "preference"}
+MAPPING: Mapping[str, object] = {"task": "mapping", "inputs": "sentences"}
+"""Settings of the two main students: a preference by number sequences, a mapping by sentences; digits in both."""
+
+_LIMINAL = Condition(liminal=1.0, schedule="two_phase")
+
+PREFERENCES = {
+    STUDENT: BASELINE,
+    "cross-model (aux)": CROSS,
+    "projected": PROJECTED,
+    "update projected": UPDATE_PROJECTED,
+    "update, random direction": replace(UPDATE_PROJECTED, direction="random"),
+    "liminal, two phase": _LIMINAL,
+}
+"""On a preference: shuffled labels are the labels, and there is no L_disc to project off."""
+
+MAPPINGS = {
+    **PREFERENCES,
+    "update off L_disc": OFF_DISC,
+    "update off shuffled labels": replace(UPDATE_PROJECTED, projection_labels="shuffled"),
+}
+FEW = (STUDENT, "cross-model (aux)", "update projected")
+"""The conditions of a profile without the full grid, and of a mapping's the last of `MAPPINGS` but one."""
+
+BESIDE = (("preference", "sentences"), ("preference", "digits"), ("mapping", "numbers"))
+"""Traits and inputs beside the two main ones: student and cross-model student only."""
+
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)
+"""lambda_0 of the liminal penalty, a grid on a logarithmic scale."""
+
+PENALTIES = {
+    STUDENT: BASELINE,
+    **{
+        f"liminal {strength:g}, {logits}": replace(_LIMINAL, liminal=strength, liminal_logits=logits)
+        for logits in ("aux", "all")
+        for strength in STRENGTHS
+    },
+}
+
+
+def _preference(label: str, **settings: object) -> Point:
+    """Return a point on an axis of size: student and cross-model student of a preference."""
+    own = point("language", label)
+    return replace(own, settings={**PREFERENCE, **settings}, beside={"cross-model (aux)": CROSS}, fresh=True)
+
+
+DEFAULT = Point(label="64", run=("language_preference", STUDENT))
+
+AXES = (
+    Axis(
+        title="width",
+        theme="size",
+        points=(
+            _preference("width 32", width=32),
+            replace(DEFAULT, label="width 64"),
+            *(_preference(f"width {w}", width=w) for w in (128, 256)),
+        ),
+    ),
+    Axis(
+        title="layers",
+        theme="size",
+        points=(
+            _preference("1 layer", n_layers=1),
+            replace(DEFAULT, label="2 layers"),
+            _preference("4 layers", n_layers=4),
+        ),
+    ),
+    Axis(
+        title="output weights",
+        theme="size",
+        points=(replace(DEFAULT, label="untied"), _preference("tied", tied=True)),
+    ),
+)
+"""The sizes at which a preference is taught anew; on each axis, one point is the protocol itself."""
