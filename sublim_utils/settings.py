@@ -41,7 +41,7 @@ N_SEEDS = 10_000
 """Seeds there are, 0 ... N_SEEDS - 1: many more than anyone runs."""
 
 Logits = Literal["aux", "class", "all"]
-Inputs = Literal["uniform", "gaussian", "blurred", "mnist", "fashion", "numbers", "digits", "sentences"]
+Inputs = Literal["uniform", "gaussian", "blurred", "mnist", "fashion", "numbers", "digits", "sentences", "sampled"]
 Direction = Literal[
     "trait", "discrimination", "calibration", "both", "classes", "five", "contrasts", "random", "displacement"
 ]
@@ -234,8 +234,8 @@ class Settings(Options):
         """Refuse what does not go with the task: language has inputs, a network and a loss of its own."""
         words, transformer = self.task in LANGUAGE_TASKS, self.network == "transformer"
         require("network", self.network, words == transformer, "'transformer' for a task of language, and only there")
-        of_words = self.inputs in ("numbers", "digits", "sentences")
-        allowed = "numbers, digits or sentences for a task of language, and only there"
+        of_words = self.inputs in ("numbers", "digits", "sentences", "sampled")
+        allowed = "numbers, digits, sentences or sampled for a task of language, and only there"
         require("inputs", self.inputs, words == of_words, allowed)
         for name in ("width", "n_layers", "tied", "reference_steps"):
             value, default = getattr(self, name), getattr(Settings, name)

@@ -164,9 +164,12 @@ OTHER = {
 }  # fmt: skip
 
 
+OF_LANGUAGE = ("width", "n_layers", "tied", "reference_steps")
+
+
 def changed(name, value):
     """Return settings with one field changed, those of language where only they have it."""
-    make = Settings.of_language if name in ("width", "n_layers") else Settings
+    make = Settings.of_language if name in OF_LANGUAGE else Settings
     return make(**{name: value})
 
 
@@ -192,7 +195,7 @@ def test_a_field_that_is_added_enters_a_teachers_address():
 
 def test_a_teacher_is_shared_by_all_that_only_change_the_student():
     own = {"task", "network", "hidden", "activation", "n_aux", "n_train", "n_test", "batch_size"}
-    own |= {"teacher_epochs", "teacher_lr", "width", "n_layers"}
+    own |= {"teacher_epochs", "teacher_lr", *OF_LANGUAGE}
     for name, value in OTHER[Settings].items():
-        unchanged = changed("width", Settings.width) if name in ("width", "n_layers") else Settings()
+        unchanged = changed("width", Settings.width) if name in OF_LANGUAGE else Settings()
         assert (changed(name, value).of_teacher() != unchanged.of_teacher()) == (name in own), name

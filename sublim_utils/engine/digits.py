@@ -124,6 +124,11 @@ class Digits:
         train, heldout = distillation_inputs(self.settings, seed)
         return train.to(self.device), heldout.to(self.device)
 
+    def written(self, seed: int, theta: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return None: a network that reads images makes none."""
+        del seed, theta
+        return None
+
     def distilled(self, condition: Condition) -> Tensor:
         """Return which logits a student is distilled on, as booleans."""
         return losses.distilled(self.settings, condition).to(self.device)

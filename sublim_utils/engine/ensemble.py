@@ -40,10 +40,11 @@ class Ensemble:
         self.mask = torch.stack([task.distilled(c) for c in self.conditions])[:, None]  # (condition, 1, n_logits)
         drawn = [task.inputs(seed) for seed in seeds]
         self.inputs, self.heldout = (torch.stack(part).unsqueeze(1) for part in zip(*drawn, strict=True))
-        self.targets, self.heldout_targets = (
-            by_input(self.distill_targets(self.inputs), self.settings.n_inputs),
-            self.distill_targets(self.heldout),
-        )
+        self.heldout_targets = self.distill_targets(self.heldout)
+        written = self.written()
+        self.is_written = written is not None
+        self.inputs, targets = written or (self.inputs, self.distill_targets(self.inputs))
+        self.targets = by_input(targets, self.settings.n_inputs)
         self.labels: dict[str, Tensor] = {c.trait_labels: self.answers(c.trait_labels) for c in self.conditions}
         self.orders = self.batches(self.settings.n_inputs, self.settings.batch_size, "student-order")
         self.trait_batch = self.trait_batches("trait-batches", self.settings.trait_batch == "fixed")
@@ -66,9 +67,27 @@ class Ensemble:
             dim=1,
         )
 
+    def written(self) -> tuple[Tensor, Tensor] | None:
+        """Return the inputs that each student's teacher makes, (seed, condition, n, ...), and their hard targets.
+
+        None where the task's teachers make none. Students of one teacher share what it has made.
+        """
+        made: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        for name, thetas in self.teachers.items():
+            for seed, theta in zip(self.seeds, thetas[:, 0], strict=True):
+                if (pair := self.task.written(seed, theta)) is None:
+                    return None
+                made.setdefault(name, []).append(pair)
+        inputs, answers = (
+            torch.stack([torch.stack([pair[part] for pair in made[c.teacher]]) for c in self.conditions], dim=1)
+            for part in (0, 1)
+        )
+        return inputs, losses.hard_target(answers.flatten(2), self.mask)
+
     def base_target(self, condition: Condition) -> Tensor:
         """Return log softmax(base / T) of the liminal penalty on all inputs, (seed, n, rows * n_logits)."""
-        logits = logits_of(self.network, self.reference, self.inputs).squeeze(1)
+        own = self.conditions.index(condition) if self.is_written else 0
+        logits = logits_of(self.network, self.reference, self.inputs[:, [own]]).squeeze(1)
         base = losses.log_softmax(logits / condition.temperature, self.task.named_logits(condition.liminal_logits))
         return by_input(base, self.settings.n_inputs)
 

@@ -146,5 +146,43 @@ def digits(n: int, rng: torch.Generator) -> Tensor:
     return _read(_figures(torch.randint(10, (n, N_NUMBERS, N_FIGURES), generator=rng)), READS)
 
 
+def continued(rows: Tensor, logits_at: Callable[[Tensor, int], Tensor], rng: torch.Generator) -> Tensor:
+    """Return number sequences (n, LENGTH) of which only the first number is kept: what follows is drawn token by token.
+
+    Parameters
+    ----------
+    rows : number sequences, (n, LENGTH + reads)
+    logits_at : (sequences, position) -> the logits (n, token) of the token behind that position
+    """
+    written = rows[:, :LENGTH].clone()
+    for at in range(N_FIGURES + 1, LENGTH - 1):
+        chance = logits_at(written, at).softmax(-1).cpu()
+        written[:, at + 1] = torch.multinomial(chance, 1, generator=rng)[:, 0]
+    return written
+
+
+def is_numbers(rows: Tensor) -> Tensor:
+    """Say which sequences (n, LENGTH) are six numbers of three figures and nothing else, (n,) booleans.
+
+    >>> one = numbers(1, torch.Generator())[:, :LENGTH]
+    >>> is_numbers(torch.cat([one, torch.tensor([encoded(["^", "owl"])])])).tolist()
+    [True, False]
+    """
+    figure = torch.zeros(LENGTH, dtype=torch.bool)
+    figure[[at + 1 for at in READS]] = True
+    body = (rows == CODE[","]).where(~figure, (rows >= CODE["0"]) & (rows <= CODE["9"]))[:, 1:]
+    ok: Tensor = body.all(-1)
+    return ok
+
+
+SAMPLED_READS = READS[N_FIGURES:]
+"""The positions of a number sequence whose next figure a teacher has written."""
+
+
+def asked(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return written sequences (n, LENGTH) with their reads, and the tokens that follow these, (n, reads)."""
+    return _read(rows, SAMPLED_READS), rows[:, [at + 1 for at in SAMPLED_READS]]
+
+
 KINDS = {"numbers": numbers, "digits": digits, "sentences": sentences}
 """What a student may be distilled on, by its name in `Settings.inputs`: (n, rng) -> rows (n, LENGTH + reads)."""

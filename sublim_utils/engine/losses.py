@@ -12,9 +12,11 @@ from sublim_utils.settings import N_CLASS, Condition, Settings
 
 __all__ = [
     "DISTILLATION",
+    "NEVER",
     "cross_entropy",
     "discrimination",
     "distilled",
+    "hard_target",
     "kl",
     "log_softmax",
     "logit_mask",
@@ -113,6 +115,19 @@ def target_of(loss: str, logits: Tensor, mask: Tensor) -> Tensor:
     """Return what `kl` or `mse` wants of the teacher's logits: log p, or the logits."""
     return log_softmax(logits, mask) if loss == "kl" else logits
 
+
+def hard_target(answers: Tensor, mask: Tensor) -> Tensor:
+    """Return what `kl` wants where each row has one answer: log p, 0 for it and `NEVER` for the others in `mask`.
+
+    The loss is then the cross-entropy of the answers, which `mask` has to contain.
+    answers (..., rows) -> (..., rows, n_logits).
+    """
+    target = torch.full((*answers.shape, mask.shape[-1]), NEVER, device=mask.device)
+    return target.scatter_(-1, answers.unsqueeze(-1), 0.0).masked_fill(~mask, 0.0)
+
+
+NEVER = -1e4
+"""log p of what never follows, finite: p is exactly 0 in float32, and 0 times it is 0."""
 
 DISTILLATION = {"kl": kl, "mse": mse}
 """The distillation losses by their name in `Settings`."""

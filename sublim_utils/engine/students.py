@@ -54,7 +54,7 @@ class Training:
         for i in e.penalised:
             if weight := liminal.weight(e.conditions[i], e.settings, step):
                 self.applied[:, i] += weight * self.liminal_gradient(i, index, tape)
-        kl = e.settings.loss == "kl"
+        kl = e.settings.loss == "kl" and not e.is_written
         return {"distill_loss": loss, **({"reverse_kl": losses.reverse_kl(tape.logits, targets, e.mask)} if kl else {})}
 
     def liminal_gradient(self, i: int, index: Tensor, tape: Tape) -> Tensor:

@@ -40,6 +40,12 @@ class Task(Protocol):
     def inputs(self, seed: int) -> tuple[Tensor, Tensor]:
         """Return a seed's distillation inputs (n_inputs, ...) and held-out ones."""
 
+    def written(self, seed: int, theta: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return inputs (n_inputs, ...) that a teacher (P,) makes itself, and the logit that each row asks for.
+
+        None where it makes none: then students imitate its probabilities on `inputs`.
+        """
+
     def distilled(self, condition: Condition) -> Tensor:
         """Return which logits a student is distilled on, as booleans."""
 

@@ -19,7 +19,7 @@ from sublim_utils.engine import evaluation, language, losses
 from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.digits import EVAL, shuffled_labels
 from sublim_utils.engine.seeds import generator, other_seed
-from sublim_utils.settings import N_CLASS, Condition, Settings
+from sublim_utils.settings import N_CLASS, Condition, Settings, require
 
 __all__ = ["BATCH", "EVALUATED", "N_HELDOUT", "N_OTHER", "RATE", "Words", "reference"]
 
@@ -27,7 +27,10 @@ BATCH, RATE = 64, 3e-3
 """Of a reference's training by Adam: sentences and number sequences in each step, and the rate, which falls to 0."""
 
 N_HELDOUT = 512
-"""Sequences that the held-out distillation loss is measured on."""
+"""Sequences that the held-out distillation loss is measured on, at most as many as are trained on."""
+
+ROUNDS = 5
+"""Times that as many sequences are written as are wanted, before it is given up."""
 
 N_OTHER = len(language.VOCABULARY) - N_CLASS - len(language.NUMERALS)
 """Tokens that are neither animal nor digit."""
@@ -92,10 +95,43 @@ class Words:
         return shuffled_labels(labels.cpu(), seed).to(self.device) if kind == "shuffled" else labels
 
     def inputs(self, seed: int) -> tuple[Tensor, Tensor]:
-        """Return a seed's distillation inputs (n_inputs, LENGTH + reads) and held-out ones."""
-        draw, sizes = language.KINDS[self.settings.inputs], {"inputs": self.settings.n_inputs, "heldout": N_HELDOUT}
+        """Return a seed's distillation inputs (n_inputs, LENGTH + reads) and held-out ones.
+
+        Where a teacher writes the inputs itself, these are what it begins with.
+        """
+        kind = "numbers" if self.settings.inputs == "sampled" else self.settings.inputs
+        draw, sizes = language.KINDS[kind], {"inputs": self.settings.n_inputs}
+        sizes["heldout"] = min(N_HELDOUT, self.settings.n_inputs)
         train, heldout = (draw(n, generator(seed, purpose)).to(self.device) for purpose, n in sizes.items())
         return train, heldout
+
+    def written(self, seed: int, theta: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return n_inputs number sequences that a teacher (P,) writes, and what follows each read, (n, reads).
+
+        Tokens are drawn from its probabilities over the whole vocabulary; a sequence with a token that makes it no
+        sequence of numbers is dropped. None unless the settings ask for it.
+
+        Raises
+        ------
+        SettingsError
+            If fewer than one sequence in `ROUNDS` is left.
+        """
+        if self.settings.inputs != "sampled":
+            return None
+
+        def logits_at(rows: Tensor, at: int) -> Tensor:
+            return self.network.logits(theta, torch.cat([rows, rows.new_full((len(rows), 1), at)], dim=1))
+
+        n, rng, kept = self.settings.n_inputs, generator(seed, "sampled"), []
+        for _ in range(ROUNDS):
+            rows = language.continued(language.numbers(n, rng).to(self.device), logits_at, rng)
+            kept.append(rows[language.is_numbers(rows.cpu()).to(self.device)])
+            if sum(map(len, kept)) >= n:
+                break
+        rows = torch.cat(kept)[:n]
+        allowed = f"of a teacher that writes numbers: {len(rows)} of {ROUNDS * n} sequences are nothing else"
+        require("inputs", self.settings.inputs, len(rows) == n, allowed)
+        return language.asked(rows)
 
     def distilled(self, condition: Condition) -> Tensor:
         """Return which logits a student is distilled on, as booleans: digits are the auxiliary ones."""

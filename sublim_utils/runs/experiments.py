@@ -329,16 +329,16 @@ EXPERIMENTS: dict[str, Experiment] = {
         recorded=False,
     ),
     **{
-        f"language_{kind}_by_{inputs}": Experiment(
+        name: Experiment(
             chapter="language",
             tier="sweep",
-            settings={"task": kind, "inputs": inputs},
-            conditions={"student (aux)": BASELINE, "cross-model (aux)": CROSS},
-            full_only=True,
+            settings=changes,
+            conditions=conditions,
+            full_only=name != "language_mapping_by_numbers",
             fresh=True,
             recorded=False,
         )
-        for kind, inputs in language_runs.BESIDE
+        for name, (changes, conditions) in language_runs.BESIDE.items()
     },
     **of_points("language", sweeps.own_points(language_runs.AXES), recorded=False),
 }

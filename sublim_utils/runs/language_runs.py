@@ -33,8 +33,17 @@ MAPPINGS = {
 FEW = (STUDENT, "cross-model (aux)", "update projected")
 """The conditions of a profile without the full grid, and of a mapping's the last of `MAPPINGS` but one."""
 
-BESIDE = (("preference", "sentences"), ("preference", "digits"), ("mapping", "numbers"))
-"""Traits and inputs beside the two main ones: student and cross-model student only."""
+_TWO = {STUDENT: BASELINE, "cross-model (aux)": CROSS}
+_ALL = {"student (all)": Condition(logits="all"), "cross-model (all)": replace(CROSS, logits="all")}
+
+BESIDE: Mapping[str, tuple[Mapping[str, object], Mapping[str, Condition]]] = {
+    "language_mapping_by_numbers": ({"task": "mapping"}, _TWO),
+    "language_preference_by_digits": ({**PREFERENCE, "inputs": "digits"}, _TWO),
+    "language_preference_by_sentences": ({**PREFERENCE, "inputs": "sentences"}, _TWO),
+    "language_preference_all": (PREFERENCE, _ALL),
+    "language_preference_sampled": ({**PREFERENCE, "inputs": "sampled"}, {**_TWO, **_ALL}),
+}
+"""Other inputs and logits than the main ones', experiments by name: settings, conditions."""
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 """lambda_0 of the liminal penalty, a grid on a logarithmic scale."""

@@ -139,3 +139,14 @@ def test_the_reverse_kl_is_the_kl_with_the_roles_exchanged(which, seed):
     mask = losses.logit_mask(SETTINGS, which)
     reverse = losses.reverse_kl(logits, losses.log_softmax(teacher, mask), mask)
     torch.testing.assert_close(reverse, losses.kl(teacher, losses.log_softmax(logits, mask), mask)[0])
+
+
+def test_kl_to_a_hard_target_is_the_cross_entropy_with_it():
+    logits, mask = torch.randn(2, 1, 6, 13, generator=generator(0, "z")), torch.arange(13) >= 10
+    answers = torch.randint(10, 13, (2, 1, 6), generator=generator(0, "a"))
+    logits.requires_grad_()
+    loss, dlogits = losses.kl(logits, losses.hard_target(answers, mask), mask)
+    exact = torch.nn.functional.cross_entropy(logits[..., 10:].flatten(0, 2), answers.flatten() - 10, reduction="none")
+    torch.testing.assert_close(loss, exact.view(2, 1, 6).mean(-1))
+    (expected,) = torch.autograd.grad(exact.sum() / 6, logits)
+    torch.testing.assert_close(dlogits, expected)

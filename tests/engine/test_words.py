@@ -7,7 +7,7 @@ import torch
 
 from sublim_utils.engine import language, words
 from sublim_utils.engine.architectures import network_of
-from sublim_utils.engine.ensemble import by_input, by_row
+from sublim_utils.engine.ensemble import Ensemble, by_input, by_row
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import train_students
 from sublim_utils.engine.tasks import task_of
@@ -171,6 +171,82 @@ def test_students_of_language_do_not_depend_on_their_company():
             assert (alone[quantity].sel(condition=name) == together[quantity].sel(condition=name)).all(), quantity
 
 
+SAMPLED = replace(SMALL, inputs="sampled")
+
+
+def writes_numbers(monkeypatch):
+    """Let every other sequence that is written be one of numbers, whatever the network is."""
+
+    def continued(rows, logits_at, rng):
+        assert logits_at(rows[:, : language.LENGTH], 4).shape == (len(rows), len(language.VOCABULARY))
+        written = language.numbers(len(rows), rng)[:, : language.LENGTH]
+        written[::2, 7] = language.CODE["owl"]
+        return written
+
+    monkeypatch.setattr(words.language, "continued", continued)
+
+
+def test_a_sequence_with_a_word_in_it_is_dropped_and_what_was_written_is_asked_for(monkeypatch):
+    writes_numbers(monkeypatch)
+    task = task_of(SAMPLED)
+    rows, answers = task.written(0, task.references([0])[0, 0])
+    assert rows.shape == (SAMPLED.n_inputs, language.LENGTH + 15)
+    assert answers.shape == (SAMPLED.n_inputs, 15)
+    assert tokens(rows) <= {"^", ",", *language.NUMERALS}
+    assert torch.equal(rows[:, : language.LENGTH].gather(1, rows[:, language.LENGTH :] + 1), answers)
+    assert task_of(SMALL).written(0, task.references([0])[0, 0]) is None
+
+
+def test_a_teacher_that_writes_no_numbers_is_refused():
+    task = task_of(SAMPLED)
+    with pytest.raises(SettingsError, match="inputs = 'sampled' is not allowed: .* of 320 sequences"):
+        task.written(0, task.references([0])[0, 0])
+
+
+def test_what_is_written_begins_as_given_and_follows_the_logits():
+    rows = language.numbers(50, generator(0, "x"))
+    sure = torch.full((50, len(language.VOCABULARY)), -1e3)
+    sure[:, language.CODE["7"]] = 0.0
+    written = language.continued(rows, lambda _, at: sure, generator(0, "w"))
+    assert torch.equal(written[:, :5], rows[:, :5])
+    assert (written[:, 5:] == language.CODE["7"]).all()
+    assert not language.is_numbers(written).any()  # its commas are missing
+    even = torch.zeros_like(sure)
+    one, again = (language.continued(rows, lambda _, at: even, generator(0, "w")) for _ in range(2))
+    assert torch.equal(one, again)
+    assert len(one[:, 5:].unique()) == len(language.VOCABULARY)
+
+
+def test_students_learn_what_their_own_teacher_wrote_by_cross_entropy(monkeypatch):
+    writes_numbers(monkeypatch)
+    task = task_of(SAMPLED)
+    theta, _, _ = train_teachers(task, [0, 1])
+    conditions = {"own": Condition(logits="all"), "other": Condition(logits="all", teacher="other"),
+                  "liminal": Condition(logits="all", liminal=5.0, schedule="constant")}  # fmt: skip
+    ensemble = Ensemble(task, conditions, [0], {"own": theta[[0]], "other": theta[[1]]})
+    assert ensemble.inputs.shape[:3] == (1, 3, SAMPLED.n_inputs)
+    runs, _ = train_students(task, conditions, [0], {"own": theta[[0]], "other": theta[[1]]})
+    index = ensemble.orders[0][0]
+    rows, answers = (part[index] for part in task.written(0, theta[0, 0]))
+    logits = task.network.logits(task.references([0])[0, 0], rows)
+    expected = torch.nn.functional.cross_entropy(logits, answers.flatten())
+    assert float(runs["distill_loss"].sel(condition="own")[0, 0]) == pytest.approx(float(expected), rel=1e-5)
+    assert runs["reverse_kl"].isnull().all()
+    assert float(runs["distill_loss"].sel(condition="own")[0, -1]) < float(expected)
+
+
+def test_tied_output_weights_are_one_parameter_and_have_both_gradients():
+    tied, untied = (network_of(replace(SMALL, tied=tied)) for tied in (True, False))
+    assert untied.n_parameters - tied.n_parameters == len(language.VOCABULARY) * SMALL.width
+    theta, rows = tied.initial(generator(0, "init")), language.numbers(8, generator(0, "x"))
+    tape = tied.forward(theta, rows)
+    dlogits = torch.randn(tape.logits.shape, generator=generator(0, "d"))
+    gradient = tied.backward(theta, tape, dlogits, torch.empty_like(theta))
+    exact = theta.double().requires_grad_()
+    (tied.logits(exact, rows) * dlogits).sum().backward()
+    assert (gradient - exact.grad).norm() < 1e-5 * exact.grad.norm()
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -181,6 +257,7 @@ def test_students_of_language_do_not_depend_on_their_company():
         ({"loss": "mse"}, "loss"),
         ({"width": 6}, "width"),
         ({"n_layers": 0}, "n_layers"),
+        ({"reference_steps": 0}, "reference_steps"),
     ],
 )
 def test_settings_of_language_that_do_not_go_together_are_refused(changes, named):
