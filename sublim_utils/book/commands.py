@@ -5,7 +5,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from sublim_utils.book import chapters, claims, colophon, explorer, landing, pdf, regression, report
+from sublim_utils.book import chapters, citation, claims, colophon, explorer, landing, pdf, regression, report
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile, profile_parameters
@@ -18,7 +18,7 @@ def pages(results: str, source: Path, notebooks: list[str]) -> None:
     """Write the generated parts of the book's source, a copy, and finish its chapters in place."""
     chapters.check_executed(notebooks)
     report.write_pages(results, source / "book")
-    report.write_citation(source)
+    citation.write_citation(source)
     shown = partial(report.quoting, rows=report.load_claims(results), run="this copy's run")
     prose = report.for_prose(results)
     colophon.finish(sorted(source.glob("notebooks/*.ipynb")), source / "_config.yml", prose, shown)

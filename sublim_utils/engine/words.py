@@ -21,7 +21,7 @@ from sublim_utils.engine.digits import EVAL, shuffled_labels
 from sublim_utils.engine.seeds import generator, other_seed
 from sublim_utils.settings import N_CLASS, Condition, Settings, require
 
-__all__ = ["BATCH", "EVALUATED", "N_HELDOUT", "N_OTHER", "RATE", "Words", "reference"]
+__all__ = ["BATCH", "EVALUATED", "N_HELDOUT", "N_OTHER", "RATE", "ROUNDS", "Words", "reference"]
 
 BATCH, RATE = 64, 3e-3
 """Of a reference's training by Adam: sentences and number sequences in each step, and the rate, which falls to 0."""

@@ -4,12 +4,10 @@ A chapter asks the lab for an experiment; the Snakefile runs the same ones as jo
 experiments that share a condition share its runs.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from sublim_utils.runs import language_runs, mitigations, sweeps
-from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.conditions import (
     BASELINE,
     CONTROLS,
@@ -24,80 +22,11 @@ from sublim_utils.runs.conditions import (
     causal_grid,
     hidden_trait_grid,
 )
-from sublim_utils.runs.profiles import RECORDED, Profile
-from sublim_utils.runs.store import Store
-from sublim_utils.settings import Condition, Settings
+from sublim_utils.runs.experiment import Experiment, of_points
+from sublim_utils.runs.profiles import Profile
+from sublim_utils.settings import Condition
 
-__all__ = ["EXPERIMENTS", "Experiment", "chapter_of", "of_chapter", "on_fixed_set", "run_at", "under"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """Some conditions under one protocol.
-
-    Parameters
-    ----------
-    chapter : the chapter that shows it, by the name of its notebook without the number
-    tier : how many seeds, by the names of `Profile.tiers`
-    settings : changes to the paper's protocol
-    conditions : by name, or a function of the settings where they depend on the step count
-    few : the conditions that a profile without the full grid runs; empty: all
-    scaled : multiples of the profile's own settings, such as {"batch_size": 4}
-    full_only : left out by a profile without the full grid
-    least_images : left out by a profile of fewer images, such as one that tests run
-    also : other chapters that read it
-    fresh : whether the recorded run has it on seeds that nobody had looked at when criteria were fixed
-    recorded : whether the recorded run is to hold it; one that it lacks is run at all other profiles
-    """
-
-    chapter: str
-    tier: str = "main"
-    settings: Mapping[str, object] = field(default_factory=dict)
-    conditions: Conditions | Callable[[Settings], Conditions]
-    few: tuple[str, ...] = ()
-    scaled: Mapping[str, float] = field(default_factory=dict)
-    full_only: bool = False
-    least_images: int = 0
-    also: tuple[str, ...] = ()
-    fresh: bool = False
-    recorded: bool = True
-
-    @property
-    def is_optional(self) -> bool:
-        """Whether it needs images other than the digits: where they can't be had, the book goes without it."""
-        return "fashion" in (self.settings.get("task"), self.settings.get("inputs"))
-
-    def is_run_at(self, profile: Profile) -> bool:
-        """Say whether a profile runs this experiment."""
-        is_asked_for = self.recorded or profile.name != RECORDED
-        return is_asked_for and (profile.full_grid or not self.full_only) and profile.n_images >= self.least_images
-
-    def seeds(self, profile: Profile) -> range:
-        """Return the seeds that it is run on at a profile."""
-        return profile.seeds(self.tier, fresh=self.fresh)
-
-    def settings_of(self, profile: Profile) -> Settings:
-        """Return the protocol at a profile's size, with this experiment's changes."""
-        size = profile.settings()
-        scaled = {name: max(1, round(factor * getattr(size, name))) for name, factor in self.scaled.items()}
-        return profile.settings(**self.settings, **scaled)
-
-    def conditions_of(self, settings: Settings, *, full: bool = True) -> dict[str, Condition]:
-        """Return the conditions, all or the few, under given settings."""
-        chosen = dict(self.conditions(settings) if callable(self.conditions) else self.conditions)
-        return chosen if full or not self.few else {name: chosen[name] for name in self.few}
-
-    def at(self, profile: Profile, *, full: bool | None = None) -> tuple[Settings, dict[str, Condition]]:
-        """Return protocol and conditions at a profile; `full` overrides its choice of all or few."""
-        settings = self.settings_of(profile)
-        return settings, self.conditions_of(settings, full=profile.full_grid if full is None else full)
-
-    def held(self, store: Store, profile: Profile) -> set[int]:
-        """Return the seeds of which a store holds every run of this experiment at a profile."""
-        settings, conditions = self.at(profile)
-        return set.intersection(
-            *(set(store.seeds("students", student_address(settings, c))) for c in conditions.values())
-        )
+__all__ = ["EXPERIMENTS", "chapter_of", "of_chapter", "on_fixed_set", "run_at", "under"]
 
 
 def under(optimizer: str, lr: float, few: tuple[str, ...]) -> Experiment:
@@ -131,24 +60,6 @@ def on_fixed_set(conditions: Conditions, **changes: object) -> Experiment:
     return Experiment(
         chapter="ledger", tier="grid", settings={"trait_batch": "fixed", **changes}, conditions=conditions
     )
-
-
-def of_points(chapter: str, points: Mapping[str, sweeps.Point], *, recorded: bool = True) -> dict[str, Experiment]:
-    """Return the experiments that points of sweeps are: the baseline, and what is beside it."""
-    return {
-        name: Experiment(
-            chapter=chapter,
-            tier="sweep",
-            settings=point.settings,
-            scaled=point.scaled,
-            conditions={"student (aux)": BASELINE, **point.beside},
-            full_only=not point.few,
-            least_images=point.least_images,
-            fresh=point.fresh,
-            recorded=recorded,
-        )
-        for name, point in points.items()
-    }
 
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -301,46 +212,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         few=sweeps.FEW_NOISES,
     ),
     **of_points("robustness", sweeps.own_points()),
-    "language_preference": Experiment(
-        chapter="language",
-        tier="grid",
-        settings=language_runs.PREFERENCE,
-        conditions=language_runs.PREFERENCES,
-        few=language_runs.FEW,
-        fresh=True,
-        recorded=False,
-    ),
-    "language_mapping": Experiment(
-        chapter="language",
-        tier="grid",
-        settings=language_runs.MAPPING,
-        conditions=language_runs.MAPPINGS,
-        few=(*language_runs.FEW, "update off L_disc"),
-        fresh=True,
-        recorded=False,
-    ),
-    "language_liminal": Experiment(
-        chapter="language",
-        tier="sweep",
-        settings=language_runs.PREFERENCE,
-        conditions=language_runs.PENALTIES,
-        full_only=True,
-        fresh=True,
-        recorded=False,
-    ),
-    **{
-        name: Experiment(
-            chapter="language",
-            tier="sweep",
-            settings=changes,
-            conditions=conditions,
-            full_only=name != "language_mapping_by_numbers",
-            fresh=True,
-            recorded=False,
-        )
-        for name, (changes, conditions) in language_runs.BESIDE.items()
-    },
-    **of_points("language", sweeps.own_points(language_runs.AXES), recorded=False),
+    **language_runs.LANGUAGE_EXPERIMENTS,
 }
 
 

@@ -4,10 +4,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sublim_utils.runs.conditions import BASELINE, CROSS, OFF_DISC, PROJECTED, UPDATE_PROJECTED
-from sublim_utils.runs.sweeps import STUDENT, Axis, Point, point
+from sublim_utils.runs.experiment import Experiment, of_points
+from sublim_utils.runs.sweeps import STUDENT, Axis, Point, own_points, point
 from sublim_utils.settings import Condition
 
-__all__ = ["AXES", "BESIDE", "FEW", "MAPPING", "MAPPINGS", "PENALTIES", "PREFERENCE", "PREFERENCES", "STRENGTHS"]
+__all__ = [
+    "AXES",
+    "BESIDE",
+    "DEFAULT",
+    "FEW",
+    "LANGUAGE_EXPERIMENTS",
+    "MAPPING",
+    "MAPPINGS",
+    "PENALTIES",
+    "PREFERENCE",
+    "PREFERENCES",
+    "STRENGTHS",
+]
 
 PREFERENCE: Mapping[str, object] = {"task": "preference"}
 MAPPING: Mapping[str, object] = {"task": "mapping", "inputs": "sentences"}
@@ -60,8 +73,8 @@ PENALTIES = {
 
 def _preference(label: str, **settings: object) -> Point:
     """Return a point on an axis of size: student and cross-model student of a preference."""
-    own = point("language", label)
-    return replace(own, settings={**PREFERENCE, **settings}, beside={"cross-model (aux)": CROSS}, fresh=True)
+    size = point("language", label)
+    return replace(size, settings={**PREFERENCE, **settings}, beside={"cross-model (aux)": CROSS}, fresh=True)
 
 
 DEFAULT = Point(label="64", run=("language_preference", STUDENT))
@@ -92,3 +105,47 @@ AXES = (
     ),
 )
 """The sizes at which a preference is taught anew; on each axis, one point is the protocol itself."""
+
+LANGUAGE_EXPERIMENTS: dict[str, Experiment] = {
+    "language_preference": Experiment(
+        chapter="language",
+        tier="grid",
+        settings=PREFERENCE,
+        conditions=PREFERENCES,
+        few=FEW,
+        fresh=True,
+        recorded=False,
+    ),
+    "language_mapping": Experiment(
+        chapter="language",
+        tier="grid",
+        settings=MAPPING,
+        conditions=MAPPINGS,
+        few=(*FEW, "update off L_disc"),
+        fresh=True,
+        recorded=False,
+    ),
+    "language_liminal": Experiment(
+        chapter="language",
+        tier="sweep",
+        settings=PREFERENCE,
+        conditions=PENALTIES,
+        full_only=True,
+        fresh=True,
+        recorded=False,
+    ),
+    **{
+        name: Experiment(
+            chapter="language",
+            tier="sweep",
+            settings=changes,
+            conditions=conditions,
+            full_only=name != "language_mapping_by_numbers",
+            fresh=True,
+            recorded=False,
+        )
+        for name, (changes, conditions) in BESIDE.items()
+    },
+    **of_points("language", own_points(AXES), recorded=False),
+}
+"""The experiments of the language chapter, by name."""

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from sublim_utils.analysis import transfer
-from sublim_utils.book import figures
+from sublim_utils.book import panels
 from sublim_utils.runs import sweeps
 from sublim_utils.runs.experiments import EXPERIMENTS, of_chapter
 from sublim_utils.runs.profiles import Profile
@@ -160,7 +160,7 @@ def test_what_is_not_there_leaves_its_place_empty():
     here = {axis.points[0].run: transfer.summary(runs([0.1, 0.1], [0.0, 0.0], norms=(2.0, 0.0)))}
     there = {axis.points[1].run: transfer.summary(runs([0.1, 0.4], [0.1, 0.1]))}
     for measure, diamonds in (("accuracy", 2), ("cosine", 1)):
-        ax = figures.sweep(Figure().subplots(), axis, measure, here, there)
+        ax = panels.sweep(Figure().subplots(), axis, measure, here, there)
         marks = [line for line in ax.lines if line.get_marker() == "D"]
         assert len(marks) == diamonds
         assert [t.get_text() for t in ax.get_xticklabels()] == [p.label for p in axis.points]
