@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench import bfloat16, growth, modules, processes, render, roofline, tracked, whole
+from bench import bfloat16, growth, language, modules, processes, render, roofline, tracked, whole
 from bench.setting import FULL, QUICK, Bench
 from sublim_utils.engine.files import write_atomically
 
@@ -23,6 +23,7 @@ QUICK_FOLDER = HERE.parent / "_build" / "bench"
 MEASURES = {
     "whole": whole.measure, "tracked": tracked.measure, "roofline": roofline.measure, "growth": growth.measure,
     "processes": processes.measure, "bfloat16": bfloat16.measure, "modules": modules.measure,
+    "language": language.measure,
 }  # fmt: skip
 
 

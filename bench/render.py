@@ -178,6 +178,21 @@ def modules(results: dict) -> str:
     ])  # fmt: skip
 
 
+def language(results: dict) -> str:
+    """Return the table of the language task's student."""
+    over = results["loop over engine"]
+    reached = {"plain": goals.LANGUAGE_PLAIN, "tracked": goals.LANGUAGE_TRACKED}
+    rows = [[name, ranged(seconds, 1000)] for name, seconds in results["seconds"].items()]
+    sums = "; ".join(f"{n} {ranged(over[n])} ({g.verdict(over[n]['median'])})" for n, g in reached.items())
+    return "\n\n".join([
+        "#### A student of the language task",
+        "Seconds of a step for one student of the small transformer, beside the same student in a loop of plain torch,"
+        " one at a time.",
+        table(["step", "one student's [ms]"], rows),
+        f"The loop's seconds over the engine's: {sums}.",
+    ])  # fmt: skip
+
+
 def book(results: dict | None) -> str:
     """Return the table of the time from an empty cache to the built book."""
     title = "### From an empty cache to the book"
@@ -195,7 +210,7 @@ def book(results: dict | None) -> str:
 
 PARTS = {
     "whole": whole, "tracked": tracked, "roofline": roofline, "growth": growth, "processes": processes,
-    "bfloat16": bfloat16, "modules": modules,
+    "bfloat16": bfloat16, "modules": modules, "language": language,
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The size of a bench and what all its parts share: images, settings, stand-in teachers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -32,6 +32,7 @@ class Size:
     """
 
     settings: Settings = Settings()
+    language: Settings = field(default_factory=Settings.of_language)
     n_seeds: int = 4
     rounds: int = 10
     steps: int = 3
@@ -46,6 +47,9 @@ QUICK = Size(
     settings=Settings(
         hidden=(64, 64), n_train=4096, n_inputs=4096, n_test=1000, batch_size=256, trait_batch_size=256,
         teacher_epochs=2, student_epochs=2,
+    ),
+    language=Settings.of_language(
+        width=8, n_layers=1, n_train=64, n_test=40, n_inputs=64, batch_size=32, trait_batch_size=32, reference_steps=2,
     ),
     n_seeds=2, rounds=3, steps=2, seeds_grown=(1, 2, 4), conditions_grown=(1, 2), grown_inputs=512, cosines=8,
 )  # fmt: skip

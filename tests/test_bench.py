@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import bfloat16, clock, compiled, goals, modules, public, render, roofline, whole
+from bench import bfloat16, clock, compiled, goals, language, modules, public, render, roofline, whole
 from bench.candidates import PARTS, Candidate
 from bench.clock import alternate
 from bench.ours import Plain, teacher_task
-from bench.setting import Bench, Size, four_students
+from bench.setting import QUICK, Bench, Size, four_students
 from sublim_utils.engine.architectures import MODULES
 from sublim_utils.engine.digits import Digits, references
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import epoch_orders, generator
 from sublim_utils.engine.students import Training
 from sublim_utils.engine.teachers import train_teachers
+from sublim_utils.settings import Condition
 from tests import small
 
 ROOT = Path(__file__).parents[1]
@@ -141,3 +142,23 @@ def test_examples_in_the_bench_are_right(module):
     failed, tried = doctest.testmod(module)
     assert tried
     assert not failed
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_a_plain_loop_of_the_language_task_trains_the_engines_student(tracked):
+    setting = Bench(QUICK, torch.device("cpu"))
+    ensemble = language.ensemble_of(setting, {"student": Condition()})
+    loop, training = language.Loop(ensemble, tracked=tracked), Training(ensemble)
+    start = ensemble.reference[0, 0]
+    for step in range(STEPS):
+        loop.step(step)
+        training.step(step)
+    named = dict(loop.student.named_parameters())
+    theta = torch.cat([named[name].detach().flatten() for name in ensemble.network.shapes])
+    assert close(theta, training.theta[0, 0], start)
+    if tracked:
+        runs = training.recorder.dataset({"seed": [0], "condition": ["student"]}).isel(seed=0, condition=0)
+        names = ("inner", "drive", "trait_norm", "inner_disc", "drive_disc", "disc_norm")
+        ours = [(runs[n] ** 2 if "norm" in n else runs[n]).sum("layer").values[:STEPS] for n in names]
+        for values, expected in zip(zip(*loop.records, strict=True), ours, strict=True):
+            assert torch.stack(values).numpy() == pytest.approx(expected, rel=2e-3, abs=1e-6)
