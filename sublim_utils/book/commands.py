@@ -26,10 +26,11 @@ def pages(results: str, source: Path, notebooks: list[str]) -> None:
 
 
 def readme(results: str, profiles: str = "profiles.toml") -> None:
-    """Make the README's table and the first page's figure anew."""
+    """Make the README's table, the first page's figure and the article's metadata anew."""
     text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), results)
     landing.write(Lab(Profile.of_parameters(**profile_parameters(profiles, Path(results).name)), trains=False))
     write_atomically(Path("README.md"), text.encode())
+    write_atomically(Path("metadata.yaml"), citation.described(results).encode())
 
 
 def execute(notebook: str, output: str, parameters: dict[str, object]) -> int:

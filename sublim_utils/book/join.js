@@ -1,8 +1,8 @@
-// Run on the intro of the built book: join all pages into this one, in the order of its contents.
-async () => {
+// Run on a page of the built book: with `whole`, join all pages into this one, in the order of the contents; else leave its article alone.
+async (whole_book) => {
   const bare = (url) => url.split("#")[0];
   const links = [...document.querySelectorAll("nav.bd-links a[href]")].map((a) => bare(a.href));
-  const pages = [...new Set([bare(location.href), ...links])];
+  const pages = whole_book ? [...new Set([bare(location.href), ...links])] : [bare(location.href)];
   const key = (url) => new URL(url).pathname.replace(/\W+/g, "-");
   const whole = document.createElement("main");
   const contents = Object.assign(document.createElement("ul"), { className: "contents" });
@@ -33,8 +33,10 @@ async () => {
   const heading = Object.assign(document.createElement("h2"), { textContent: "Contents" });
   const list = document.createElement("section");
   list.append(heading, contents);
-  whole.firstElementChild.after(list); // behind the first page
-  whole.insertBefore(Object.assign(document.createElement("div"), { className: "page-break" }), list);
+  if (whole_book) {
+    whole.firstElementChild.after(list); // behind the first page
+    whole.insertBefore(Object.assign(document.createElement("div"), { className: "page-break" }), list);
+  }
   document.documentElement.dataset.theme = "light";
   document.body.className = "whole-book";
   document.body.replaceChildren(whole);

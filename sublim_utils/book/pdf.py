@@ -10,11 +10,17 @@ from pathlib import Path
 from sublim_utils.book import browser
 from sublim_utils.engine.files import unfinished, write_atomically
 
-__all__ = ["FOOTER", "INTRO", "JOIN", "NAME", "PATIENCE", "PLACE", "attach", "link", "main", "print_to"]
+__all__ = ["FOOTER", "INTRO", "JOIN", "LINKED", "NAME", "PATIENCE", "PLACE", "attach", "link", "main", "print_to"]
 
 NAME, INTRO = "subliminal-learning.pdf", "book/intro.html"
 PLACE = '<p class="pdf" hidden></p>'
-"""Where the intro links the PDF, in a book that has one."""
+"""Where a page links its PDF, in a book that has one."""
+
+LINKED = {
+    NAME: (INTRO, "The whole book as one PDF"),
+    "article.pdf": ("book/article.html", "This article as a PDF"),
+}
+"""What is printed, by its file beside the index: the page that links it, and how; all but the book are one page."""
 
 PATIENCE = 300.0  # seconds for the whole, on a loaded machine too; 20 are enough on an idle one
 JOIN = Path(__file__).with_name("join.js")
@@ -23,24 +29,27 @@ FOOTER = """<div style="width: 100%; font: 8px sans-serif; text-align: center">
 
 
 def attach(html: Path) -> None:
-    """Print the book in `html` to a PDF beside its index and link it from the intro.
+    """Print the book in `html`, and its article, to PDFs beside its index; link them from their pages.
 
     Where it can't be printed nothing is made, and a line on stderr says why: the book does not need it.
     """
     try:
-        with unfinished(html) as made:
-            if why := _failure(html, made):
-                sys.stderr.write(f"No PDF of the book: {why}\n")
-                return
-            made.replace(html / NAME)
-        link(html)
+        for name, (page, _) in LINKED.items():
+            if not (html / page).is_file():
+                continue
+            with unfinished(html) as made:
+                if why := _failure(html, made, name):
+                    sys.stderr.write(f"No PDF of the book: {why}\n")
+                    return
+                made.replace(html / name)
+            link(html, name)
     except OSError as error:
         sys.stderr.write(f"No PDF of the book: {error}\n")
 
 
-def _failure(html: Path, target: Path) -> str:
+def _failure(html: Path, target: Path, name: str) -> str:
     """Print in a process group of its own, which ends whatever the browser does; return why not, or ""."""
-    command = [sys.executable, "-m", "sublim_utils.book.pdf", str(html.absolute()), str(target.absolute())]
+    command = [sys.executable, "-m", "sublim_utils.book.pdf", str(html.absolute()), str(target.absolute()), name]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     with subprocess.Popen(command, **pipes, start_new_session=True) as process:
         try:
@@ -55,8 +64,8 @@ def _failure(html: Path, target: Path) -> str:
     return ""
 
 
-def print_to(html: Path, target: Path) -> None:
-    """Print the book in `html` to the file `target`.
+def print_to(html: Path, target: Path, name: str = NAME) -> None:
+    """Print what `LINKED` calls `name`, of the book in `html`, to the file `target`.
 
     Raises
     ------
@@ -65,8 +74,8 @@ def print_to(html: Path, target: Path) -> None:
     """
     with browser.running() as chromium, browser.serving(html) as address:
         page = chromium.new_page()
-        page.goto(f"{address}/{INTRO}", wait_until="load")
-        page.evaluate(JOIN.read_text(encoding="utf-8"))
+        page.goto(f"{address}/{LINKED[name][0]}", wait_until="load")
+        page.evaluate(JOIN.read_text(encoding="utf-8"), name == NAME)
         page.pdf(
             path=target, format="A4", print_background=True, tagged=True, outline=True,
             display_header_footer=True, header_template="<span></span>", footer_template=FOOTER,
@@ -74,18 +83,20 @@ def print_to(html: Path, target: Path) -> None:
         )  # fmt: skip
 
 
-def link(html: Path) -> None:
-    """Put the link to the PDF, with its size, into the intro."""
-    size = (html / NAME).stat().st_size / 1e6
-    text = f'<p class="pdf"><a href="../{NAME}" download>The whole book as one PDF</a> ({size:.1f} MB)</p>'
-    page = (html / INTRO).read_text(encoding="utf-8")
-    write_atomically(html / INTRO, page.replace(PLACE, text).encode())
+def link(html: Path, name: str) -> None:
+    """Put the link to a PDF, with its size, into its page."""
+    page, words = LINKED[name]
+    size = (html / name).stat().st_size / 1e6
+    text = f'<p class="pdf"><a href="../{name}" download>{words}</a> ({size:.1f} MB)</p>'
+    whole = (html / page).read_text(encoding="utf-8")
+    write_atomically(html / page, whole.replace(PLACE, text).encode())
 
 
 def main() -> int:
     """Print, as the process of its own; say in one line why not."""
     try:
-        print_to(*map(Path, sys.argv[1:]))
+        html, target, name = sys.argv[1:]
+        print_to(Path(html), Path(target), name)
     except Exception as error:  # noqa: BLE001 - a dying browser shows itself in more than one way
         reason = str(error).strip().splitlines()
         sys.stdout.write(f"{reason[0] if reason else type(error).__name__}\n")

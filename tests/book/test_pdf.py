@@ -33,6 +33,14 @@ def test_the_intro_links_the_pdf_with_its_size(html, printing):
     assert "(1.2 MB)" in text
 
 
+def test_the_article_has_a_pdf_of_its_own_where_it_is_a_page(html, printing):
+    (html / "book" / "article.html").write_text(pdf.PLACE)
+    printing('printf %s "$3" > "$2"')
+    pdf.attach(html)
+    assert {name: (html / name).read_text() for name in pdf.LINKED} == {name: name for name in pdf.LINKED}
+    assert '<a href="../article.pdf" download>This article' in (html / "book" / "article.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sublim_utils.book import report
+from sublim_utils.book import citation, report
 from sublim_utils.book.claims import SIGNS, VERDICTS, registered
 from sublim_utils.runs import profiles
 
@@ -17,6 +17,19 @@ FEWEST = 10  # seeds of a point of a sweep
 def test_readme_shows_the_recorded_claims() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert report.with_claims(text, RECORDED) == text
+
+
+def test_the_articles_metadata_are_those_of_the_recorded_claims() -> None:
+    assert (ROOT / "metadata.yaml").read_text(encoding="utf-8") == citation.described(RECORDED)
+
+
+def test_metadata_of_another_author_or_paper_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = citation.METADATA.read_text(encoding="utf-8")
+    monkeypatch.setattr(citation, "METADATA", tmp_path / "metadata.yaml")
+    for was, other in (("name: The maintainers", "name: Somebody"), ("[Re] Sustained", "[Re] Fleeting")):
+        citation.METADATA.write_text(text.replace(was, other), encoding="utf-8")
+        with pytest.raises(ValueError, match="CITATION"):
+            citation.described(RECORDED)
 
 
 def test_recorded_claims_are_registered_with_the_same_criteria() -> None:

@@ -117,3 +117,11 @@ def test_the_intro_links_the_whole_book_as_one_pdf(page: Page, address: str, boo
 
         text = subprocess.run([reader, book / pdf.NAME, "-"], capture_output=True, text=True, check=True).stdout
         assert all(word in text for word in ("Theory: why one step", "Glossary", "Bibliography"))
+
+
+def test_the_article_links_itself_as_a_short_pdf(page: Page, address: str, book: Path) -> None:
+    page.goto(f"{address}/book/article.html")
+    assert page.locator('a[href="../article.pdf"]').is_visible()
+    content = (book / "article.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    assert 2 <= content.count(b"/Type /Page\n") <= 6
