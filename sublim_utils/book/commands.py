@@ -5,7 +5,18 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from sublim_utils.book import chapters, citation, claims, colophon, explorer, landing, pdf, regression, report
+from sublim_utils.book import (
+    chapters,
+    citation,
+    claims,
+    colophon,
+    explorer,
+    landing,
+    pdf,
+    regression,
+    report,
+    sentences,
+)
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile, profile_parameters
@@ -17,6 +28,8 @@ __all__ = ["act", "execute", "pages", "readme"]
 def pages(results: str, source: Path, notebooks: list[str]) -> None:
     """Write the generated parts of the book's source, a copy, and finish its chapters in place."""
     chapters.check_executed(notebooks)
+    for fault in sentences.check(notebooks):
+        sys.stderr.write(f"A sentence to mend: {fault}\n")
     report.write_pages(results, source / "book")
     citation.write_citation(source)
     shown = partial(report.quoting, rows=report.load_claims(results), run="this copy's run")
