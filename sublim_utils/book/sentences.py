@@ -9,7 +9,7 @@ import nbformat
 __all__ = ["FORBIDDEN", "NOT_SAID", "check", "faults", "of_chapter"]
 
 FORBIDDEN: Mapping[str, re.Pattern[str]] = {
-    "a number that is none": re.compile(r"(?<![\w.])[-+]?(?:nan|inf|NaT)(?![\w.])"),
+    "a number that is none": re.compile(r"(?<![\w.])[-+]?(?:nan|inf|NaT)(?!\w)"),
     "an object where words belong": re.compile(r"\bNone\b|<xarray|\barray\(|np\.\w+\(|\bTrue\b|\bFalse\b"),
     "a list of nothing": re.compile(r"\[\s*\]|\(\s*\)|[:,;]\s*[.;]|: ?$", re.MULTILINE),
     "nothing counted as something": re.compile(r"\bat 0 of\b|\bin 0 of\b|\b0 of 0\b|\bon 0 \w+s\b"),
