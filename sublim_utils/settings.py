@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Literal, Self
 
 __all__ = [
+    "BLOCKS",
     "LANGUAGE",
     "LANGUAGE_TASKS",
     "N_CLASS",
@@ -45,6 +46,9 @@ Inputs = Literal["uniform", "gaussian", "blurred", "mnist", "fashion", "numbers"
 Direction = Literal[
     "trait", "discrimination", "calibration", "both", "classes", "five", "contrasts", "random", "displacement"
 ]
+BLOCKS = ("layer 1", "layer 2", "class head", "auxiliary head")
+"""What the paper's network is made of, for a start that is the reference's in some of it only."""
+
 SEVERAL = ("both", "classes", "contrasts")
 """The directions that are several: what lies in their span is projected off, whatever its sign."""
 Schedule = Literal["first_epoch", "two_phase", "constant", "up", "down", "last_epoch"]
@@ -113,8 +117,11 @@ def _checked(name: str, value: typing.Any, kind: object) -> object:  # noqa: ANN
     if origin is Literal:
         require(name, value, isinstance(value, str) and value in choices, f"one of {choices}")
     elif origin is tuple:
-        whole = isinstance(value, (tuple, list)) and all(_is_whole(v) for v in value)
-        require(name, value, whole, "a list of whole numbers")
+        of_words = choices[0] is str
+        right = isinstance(value, (tuple, list)) and all(
+            isinstance(v, str) if of_words else _is_whole(v) for v in value
+        )
+        require(name, value, right, f"a list of {'names' if of_words else 'whole numbers'}")
         value = tuple(value)
     elif origin in (types.UnionType, typing.Union):
         inner = next(c for c in choices if c is not type(None))
@@ -324,6 +331,7 @@ class Condition(Options):
     temperature: float = 2.0  # T of the liminal KL
     liminal_logits: Logits = "aux"
 
+    redrawn: tuple[str, ...] = ()  # `BLOCKS` of the start that are another draw than the reference's
     init_noise: float = 0.0  # sigma of the noise on the student's weights, in units of 1/sqrt(d_in)
     base_decay: float = 0.0  # strength of (theta - theta_0), added to the gradient
     gradient_noise: float = 0.0  # norm of the noise added, in units of the gradient's norm
@@ -338,6 +346,8 @@ class Condition(Options):
         if self.window is not None:
             ordered = len(self.window) == 2 and 0 <= self.window[0] < self.window[1]
             require("window", self.window, ordered, "two steps, start < stop")
+        ordered = self.redrawn == tuple(name for name in BLOCKS if name in self.redrawn)
+        require("redrawn", self.redrawn, ordered, f"some of {BLOCKS}, in this order")
         if self.n_distilled is not None:
             require("n_distilled", self.n_distilled, self.n_distilled >= 1, "at least 1")
             require("n_distilled", self.n_distilled, self.logits == "aux", 'None unless logits = "aux"')
@@ -364,6 +374,10 @@ class Condition(Options):
         if self.n_distilled is not None:
             allowed = f"at most n_aux = {settings.n_aux}"
             require("n_distilled", self.n_distilled, self.n_distilled <= settings.n_aux, allowed)
+        two = settings.network == "mlp" and len(settings.hidden) == 2
+        require(
+            "redrawn", self.redrawn, two or not self.redrawn, "() unless the network is an MLP of two hidden layers"
+        )
         if self.window is not None:
             allowed = f"a window that ends at step {settings.n_steps} or before"
             require("window", self.window, self.window[1] <= settings.n_steps, allowed)

@@ -160,7 +160,8 @@ OTHER = {
                 "side": "two", "target": "update", "direction": "random", "scope": "layer", "window": (0, 5),
                 "projection_batch": "independent", "projection_labels": "shuffled", "schedule": "up", "liminal": 1.0,
                 "temperature": 1.0,
-                "liminal_logits": "all", "init_noise": 0.1, "base_decay": 0.1, "gradient_noise": 0.1},
+                "liminal_logits": "all", "redrawn": ("class head",),
+                "init_noise": 0.1, "base_decay": 0.1, "gradient_noise": 0.1},
 }  # fmt: skip
 
 

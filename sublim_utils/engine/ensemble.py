@@ -8,7 +8,7 @@ from torch import Tensor
 from sublim_utils.engine import losses
 from sublim_utils.engine.evaluation import logits_of
 from sublim_utils.engine.look import Look
-from sublim_utils.engine.network import Workspace
+from sublim_utils.engine.network import MLP, Workspace
 from sublim_utils.engine.seeds import epoch_orders, generator
 from sublim_utils.engine.tasks import Task
 from sublim_utils.settings import Condition
@@ -115,9 +115,13 @@ class Ensemble:
         return at
 
     def start(self) -> Tensor:
-        """Return theta of every student before its first step: the reference, plus noise if any."""
+        """Return theta of every student before its first step: the reference, some of it redrawn, plus noise if any."""
         theta = self.reference.expand(-1, len(self.conditions), -1).clone()
         for i, condition in enumerate(self.conditions):
+            for name in condition.redrawn:
+                inside = MLP.of(self.settings).block(name).to(self.device)
+                for s, seed in enumerate(self.seeds):
+                    theta[s, i, inside] = self.network.initial(generator(seed, "redrawn")).to(self.device)[inside]
             if condition.init_noise:
                 for s, seed in enumerate(self.seeds):
                     noise = self.network.initial(generator(seed, "init-noise"), condition.init_noise)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from sublim_utils.settings import Settings, require
+from sublim_utils.settings import N_CLASS, Settings, require
 
 __all__ = ["ACTIVATIONS", "MLP", "PURE", "Network", "Outputs", "Tape", "Workspace", "aten"]
 
@@ -166,6 +166,22 @@ class MLP:
             weight = part[..., : d_in * d_out].view(*lead, d_in, d_out)
             views.append((weight, part[..., d_in * d_out :]))
         return views
+
+    def block(self, name: str) -> Tensor:
+        """Return where one of `BLOCKS` lies in theta, as booleans (P,): a hidden layer, or the head of some logits.
+
+        >>> mlp = MLP(sizes=(4, 3, 2, 13))
+        >>> int(mlp.block("layer 1").sum()), int(mlp.block("class head").sum()), int(mlp.block("auxiliary head").sum())
+        (15, 30, 9)
+        """
+        inside = torch.zeros(self.n_parameters, dtype=torch.bool)
+        if name in self.parts:
+            inside[self.parts[name]] = True
+            return inside
+        logits = {"class head": slice(N_CLASS), "auxiliary head": slice(N_CLASS, None)}[name]
+        for values in self.unflatten(inside)[-1]:
+            values[..., logits] = True
+        return inside
 
     def initial(self, rng: torch.Generator, scale: float = 1.0) -> Tensor:
         """Draw theta, shape (P,): weights scale * N(0, 1/d_in), biases 0 (Cloud et al., 6.2)."""

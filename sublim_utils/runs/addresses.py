@@ -32,7 +32,8 @@ DEFAULTS: dict[type[Options], dict[str, object]] = {
         "logits": "aux", "n_distilled": None, "teacher": "own", "trait_labels": "true", "projection": 0.0,
         "side": "one", "target": "gradient", "direction": "trait", "scope": "whole", "window": None,
         "projection_batch": "tracked", "projection_labels": "true", "schedule": "first_epoch", "liminal": 0.0,
-        "temperature": 2.0, "liminal_logits": "aux", "init_noise": 0.0, "base_decay": 0.0, "gradient_noise": 0.0,
+        "temperature": 2.0, "liminal_logits": "aux", "redrawn": [], "init_noise": 0.0, "base_decay": 0.0,
+        "gradient_noise": 0.0,
     },
 }  # fmt: skip
 """The defaults under which everything recorded was made: an address leaves out what is at its default.

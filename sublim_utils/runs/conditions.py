@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from itertools import combinations
 from typing import Any, Literal
 
-from sublim_utils.settings import Condition, Settings, require
+from sublim_utils.settings import BLOCKS, Condition, Settings, require
 
 __all__ = [
     "BASELINE",
@@ -16,6 +17,7 @@ __all__ = [
     "HIDDEN_TRAIT_SPANS",
     "OFF_DISC",
     "PROJECTED",
+    "SHARED_LAYERS",
     "STRENGTHS",
     "UPDATE_PROJECTED",
     "WINDOWS",
@@ -161,6 +163,14 @@ HIDDEN_TRAIT_SPANS = {
     "gradient off ten classes": replace(_GRADIENT_OFF_DISC, direction="classes"),
 }
 """Spans of many gradients, which cost as many backward passes."""
+
+
+SHARED_LAYERS = {
+    f"redrawn: {', '.join(names)}": Condition(redrawn=names)
+    for n in range(1, len(BLOCKS) + 1)
+    for names in combinations(BLOCKS, n)
+}
+"""Students whose start is the reference's but for some blocks: every subset of them."""
 
 
 def hidden_trait_grid(settings: Settings) -> dict[str, Condition]:

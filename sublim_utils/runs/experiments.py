@@ -17,6 +17,7 @@ from sublim_utils.runs.conditions import (
     HIDDEN_TRAIT_SPANS,
     OFF_DISC,
     PROJECTED,
+    SHARED_LAYERS,
     UPDATE_PROJECTED,
     Conditions,
     causal_grid,
@@ -212,6 +213,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         few=sweeps.FEW_NOISES,
     ),
     **of_points("robustness", sweeps.own_points()),
+    "shared_layers": Experiment(
+        chapter="robustness",
+        tier="sweep",
+        conditions={"student (aux)": BASELINE, **SHARED_LAYERS},
+        full_only=True,
+        fresh=True,
+        recorded=False,
+    ),
     **language_runs.LANGUAGE_EXPERIMENTS,
 }
 

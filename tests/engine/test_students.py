@@ -17,7 +17,7 @@ from sublim_utils.engine.inputs import distillation_inputs
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import epoch_orders, generator
 from sublim_utils.engine.students import Training, train_students
-from sublim_utils.settings import Condition, Settings
+from sublim_utils.settings import BLOCKS, Condition, Settings, SettingsError
 from tests import reference, small
 
 SETTINGS, CONDITIONS = small.SETTINGS, small.CONDITIONS
@@ -226,6 +226,30 @@ def test_teacher_targets_are_those_computed_anew(images, thetas):
             torch.testing.assert_close(e.targets[s, i][:, mask], logits[:, mask].log_softmax(-1))
             assert not e.targets[s, i][:, ~mask].any()
     assert torch.equal(thetas["other"][0], thetas["own"][1])
+
+
+def test_a_redrawn_block_is_another_draw_and_all_else_the_reference(images, thetas):
+    conditions = {name: Condition(redrawn=(name,)) for name in BLOCKS} | {"all": Condition(redrawn=BLOCKS)}
+    e = ensemble(images, thetas, conditions)
+    theta, inside = e.start(), torch.stack([e.network.block(name) for name in BLOCKS])
+    assert (inside.sum(0) == 1).all()  # each parameter lies in one block
+    for i, name in enumerate(BLOCKS):
+        assert torch.equal(theta[:, i, ~inside[i]], e.reference[:, 0, ~inside[i]]), name
+        assert torch.equal(theta[:, i, inside[i]], theta[:, -1, inside[i]]), name
+        weights = inside[i] & (e.reference[0, 0] != 0)
+        assert (theta[:, i, weights] != e.reference[:, 0, weights]).all(), name
+    assert theta[:, -1].std() == pytest.approx(e.reference.std().item(), rel=0.05)
+    assert not torch.equal(theta[0, -1], theta[1, -1])
+    logits = e.network.forward(theta[:, [2, 3]], e.inputs).logits - e.network.forward(e.reference, e.inputs).logits
+    assert not logits[:, 0, :, 10:].any()  # the class head's redraw leaves the auxiliary logits as they were
+    assert not logits[:, 1, :, :10].any()
+
+
+@pytest.mark.parametrize("changes", [{"hidden": (8,)}, {"hidden": ()}, {"hidden": (256, 256), "network": "cnn"}])
+def test_blocks_are_redrawn_of_an_mlp_of_two_hidden_layers_only(images, changes):
+    task = Digits(replace(SETTINGS, **changes), images)
+    with pytest.raises(SettingsError, match="redrawn"):
+        Ensemble(task, {"c": Condition(redrawn=("layer 1",))}, [0], {})
 
 
 def test_starts_share_the_seeds_reference_and_noise_is_as_strong_as_named(images, thetas):

@@ -139,6 +139,9 @@ CONDITIONS = {
     "liminal": small_number,
     "temperature": number | st.floats(0.1, 100),
     "liminal_logits": st.sampled_from(["aux", "class", "all", 3]),
+    "redrawn": st.sampled_from(
+        [(), ("layer 1",), ["class head"], ("class head", "layer 1"), ("layer 3",), "layer 1", (1,)]
+    ),
     "init_noise": small_number,
     "base_decay": small_number,
     "gradient_noise": small_number,
