@@ -217,7 +217,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         chapter="robustness",
         tier="sweep",
         conditions={"student (aux)": BASELINE, **SHARED_LAYERS},
-        full_only=True,
+        few=("student (aux)", "redrawn: layer 1, layer 2", "redrawn: class head, auxiliary head"),
         fresh=True,
         recorded=False,
     ),
