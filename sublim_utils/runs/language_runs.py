@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from sublim_utils.runs.conditions import BASELINE, CROSS, OFF_DISC, PROJECTED, UPDATE_PROJECTED
 from sublim_utils.runs.experiment import Experiment, of_points
@@ -13,12 +14,14 @@ __all__ = [
     "BESIDE",
     "DEFAULT",
     "FEW",
+    "FEW_BESIDE",
     "LANGUAGE_EXPERIMENTS",
     "MAPPING",
     "MAPPINGS",
     "PENALTIES",
     "PREFERENCE",
     "PREFERENCES",
+    "RECORDED_BESIDE",
     "STRENGTHS",
 ]
 
@@ -49,15 +52,6 @@ FEW = (STUDENT, "cross-model (aux)", "update projected")
 _TWO = {STUDENT: BASELINE, "cross-model (aux)": CROSS}
 _ALL = {"student (all)": Condition(logits="all"), "cross-model (all)": replace(CROSS, logits="all")}
 
-BESIDE: Mapping[str, tuple[Mapping[str, object], Mapping[str, Condition]]] = {
-    "language_mapping_by_numbers": ({"task": "mapping"}, _TWO),
-    "language_preference_by_digits": ({**PREFERENCE, "inputs": "digits"}, _TWO),
-    "language_preference_by_sentences": ({**PREFERENCE, "inputs": "sentences"}, _TWO),
-    "language_preference_all": (PREFERENCE, _ALL),
-    "language_preference_sampled": ({**PREFERENCE, "inputs": "sampled"}, {**_TWO, **_ALL}),
-}
-"""Other inputs and logits than the main ones', experiments by name: settings, conditions."""
-
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 """lambda_0 of the liminal penalty, a grid on a logarithmic scale."""
 
@@ -69,6 +63,22 @@ PENALTIES = {
         for strength in STRENGTHS
     },
 }
+
+BESIDE: Mapping[str, tuple[Mapping[str, object], Mapping[str, Condition]]] = {
+    "language_mapping_by_numbers": ({"task": "mapping"}, _TWO),
+    "language_preference_by_digits": ({**PREFERENCE, "inputs": "digits"}, _TWO),
+    "language_preference_by_sentences": ({**PREFERENCE, "inputs": "sentences"}, _TWO),
+    "language_preference_all": (PREFERENCE, _ALL),
+    "language_liminal": (PREFERENCE, PENALTIES),
+    "language_preference_sampled": ({**PREFERENCE, "inputs": "sampled"}, {**_TWO, **_ALL}),
+}
+"""Other inputs, logits and penalties than the main ones', experiments by name: settings, conditions."""
+
+FEW_BESIDE = ("language_mapping_by_numbers",)
+"""Those of a profile without the full grid."""
+
+RECORDED_BESIDE = (*FEW_BESIDE, "language_preference_sampled")
+"""Those that the recorded run holds."""
 
 
 def _preference(label: str, **settings: object) -> Point:
@@ -106,46 +116,20 @@ AXES = (
 )
 """The sizes at which a preference is taught anew; on each axis, one point is the protocol itself."""
 
+_experiment = partial(Experiment, chapter="language", fresh=True)
+
 LANGUAGE_EXPERIMENTS: dict[str, Experiment] = {
-    "language_preference": Experiment(
-        chapter="language",
-        tier="grid",
-        settings=PREFERENCE,
-        conditions=PREFERENCES,
-        few=FEW,
-        fresh=True,
-        recorded=False,
-    ),
-    "language_mapping": Experiment(
-        chapter="language",
-        tier="grid",
-        settings=MAPPING,
-        conditions=MAPPINGS,
-        few=(*FEW, "update off L_disc"),
-        fresh=True,
-        recorded=False,
-    ),
-    "language_liminal": Experiment(
-        chapter="language",
-        tier="sweep",
-        settings=PREFERENCE,
-        conditions=PENALTIES,
-        full_only=True,
-        fresh=True,
-        recorded=False,
+    "language_preference": _experiment(tier="grid", settings=PREFERENCE, conditions=PREFERENCES, few=FEW),
+    "language_mapping": _experiment(
+        tier="grid", settings=MAPPING, conditions=MAPPINGS, few=(*FEW, "update off L_disc")
     ),
     **{
-        name: Experiment(
-            chapter="language",
-            tier="sweep",
-            settings=changes,
-            conditions=conditions,
-            full_only=name != "language_mapping_by_numbers",
-            fresh=True,
-            recorded=False,
+        name: _experiment(
+            tier="sweep", settings=changes, conditions=conditions, full_only=name not in FEW_BESIDE,
+            recorded=name in RECORDED_BESIDE,
         )
         for name, (changes, conditions) in BESIDE.items()
     },
     **of_points("language", own_points(AXES), recorded=False),
-}
+}  # fmt: skip
 """The experiments of the language chapter, by name."""

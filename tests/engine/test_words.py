@@ -116,16 +116,21 @@ def test_a_networks_later_tokens_do_not_matter_to_earlier_reads():
     assert (logits[:, before:] - changed[:, before:]).abs().max() > 1e-3
 
 
+def both_gradients(network, theta, rows):
+    """Return the engine's gradient of some function of the logits, and autograd's in float64."""
+    tape = network.forward(theta, rows)
+    dlogits = torch.randn(tape.logits.shape, generator=generator(0, "d"))
+    exact = theta.double().requires_grad_()
+    (network.logits(exact, rows) * dlogits).sum().backward()
+    return network.backward(theta, tape, dlogits, torch.empty_like(theta)), exact.grad
+
+
 def test_every_part_of_the_transformer_has_a_gradient_and_it_is_autograds_in_float64():
     network = network_of(SMALL)
     theta = network.initial(generator(0, "init"))
     rows = language.numbers(16, generator(0, "x"))
-    tape = network.forward(theta, rows)
-    dlogits = torch.randn(tape.logits.shape, generator=generator(0, "d"))
-    gradient = network.backward(theta, tape, dlogits, torch.empty_like(theta))
-    exact = theta.double().requires_grad_()
-    (network.logits(exact, rows) * dlogits).sum().backward()
-    assert (gradient - exact.grad).norm() < 1e-5 * exact.grad.norm()
+    gradient, exact = both_gradients(network, theta, rows)
+    assert (gradient - exact).norm() < 1e-5 * exact.norm()
     assert list(network.parts) == ["embedding", "attention", "dense", "head"]
     assert all(gradient[part].abs().max() > 0 for part in network.parts.values())
 
@@ -239,12 +244,8 @@ def test_tied_output_weights_are_one_parameter_and_have_both_gradients():
     tied, untied = (network_of(replace(SMALL, tied=tied)) for tied in (True, False))
     assert untied.n_parameters - tied.n_parameters == len(language.VOCABULARY) * SMALL.width
     theta, rows = tied.initial(generator(0, "init")), language.numbers(8, generator(0, "x"))
-    tape = tied.forward(theta, rows)
-    dlogits = torch.randn(tape.logits.shape, generator=generator(0, "d"))
-    gradient = tied.backward(theta, tape, dlogits, torch.empty_like(theta))
-    exact = theta.double().requires_grad_()
-    (tied.logits(exact, rows) * dlogits).sum().backward()
-    assert (gradient - exact.grad).norm() < 1e-5 * exact.grad.norm()
+    gradient, exact = both_gradients(tied, theta, rows)
+    assert (gradient - exact).norm() < 1e-5 * exact.norm()
 
 
 @pytest.mark.parametrize(
