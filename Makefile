@@ -20,7 +20,7 @@ ifeq ($(LOGNAME)$(USER),)
 export LOGNAME := nobody
 endif
 
-.PHONY: book paper test test-slurm test-faults test-environment test-mutants bench setup pdf lock clean
+.PHONY: book paper test test-slurm test-faults test-environment test-trial test-mutants bench setup pdf lock clean
 .DEFAULT_GOAL := book
 
 # A killed run leaves snakemake's lock and half-written outputs behind; both would stop the next one.
@@ -60,6 +60,9 @@ test-faults: setup # kills, full disks, damaged files, lying mirrors; parts of i
 
 test-environment: setup # the user's settings, homes, dates and browsers must not change the book
 	$(PY) -m pytest -rs tests/environment
+
+test-trial: setup # twenty seeds of the page that runs in the browser beside the package's own; needs Chromium and npm
+	$(PY) -m pytest -rs -s tests/trial
 
 test-mutants: setup # hours: seeds faults one at a time, and says whether the notebooks and the unit tests notice
 	$(PY) -m tests.mutants

