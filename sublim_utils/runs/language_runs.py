@@ -70,7 +70,7 @@ BESIDE: Mapping[str, tuple[Mapping[str, object], Mapping[str, Condition]]] = {
     "language_preference_by_sentences": ({**PREFERENCE, "inputs": "sentences"}, _TWO),
     "language_preference_all": (PREFERENCE, _ALL),
     "language_liminal": (PREFERENCE, PENALTIES),
-    "language_preference_sampled": ({**PREFERENCE, "inputs": "sampled"}, {**_TWO, **_ALL}),
+    "language_preference_sampled": ({**PREFERENCE, "inputs": "sampled"}, _ALL),
 }
 """Other inputs, logits and penalties than the main ones', experiments by name: settings, conditions."""
 
