@@ -40,8 +40,8 @@ async (whole_book) => {
   document.documentElement.dataset.theme = "light";
   document.body.className = "whole-book";
   document.body.replaceChildren(whole);
-  await window.MathJax.startup.promise;
-  await window.MathJax.typesetPromise();
+  await window.MathJax?.startup.promise; // a page without formulas has none
+  await window.MathJax?.typesetPromise();
   document.body.getBoundingClientRect(); // lay out, so that the formulas' fonts are asked for
   await document.fonts.ready;
   await Promise.all([...document.images].map((image) => image.decode().catch(() => undefined)));
