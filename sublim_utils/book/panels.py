@@ -9,6 +9,7 @@ from matplotlib.collections import LineCollection
 
 from sublim_utils.analysis import transfer
 from sublim_utils.analysis.stats import mean_interval
+from sublim_utils.book import regression
 from sublim_utils.book.claims import Claim
 from sublim_utils.book.figures import CHANCE, PALETTE, colour
 from sublim_utils.runs import sweeps
@@ -68,6 +69,7 @@ FAR = (-4.0, 8.0)
 
 def verdicts(ax: Axes, claims: Sequence[Claim]) -> Axes:
     """Draw one row a claim: how far its interval lies inside its criterion, `Claim.margins`; return `ax`."""
+    ax.set_gid(regression.OF_CLAIMS)
     ax.axvspan(0, FAR[1] + 0.5, color=PALETTE["green"], alpha=0.08, linewidth=0)
     ax.axvline(0, color=PALETTE["black"], linewidth=1)
     for place, claim in enumerate(claims):

@@ -21,7 +21,18 @@ from matplotlib.patches import Rectangle
 from sublim_utils.engine.files import root, write_atomically
 from sublim_utils.settings import require
 
-__all__ = ["FLOOR", "MARGIN", "WATCH", "agreement", "drawn", "expect", "expected_path", "figures_seen", "watch"]
+__all__ = [
+    "FLOOR",
+    "MARGIN",
+    "OF_CLAIMS",
+    "WATCH",
+    "agreement",
+    "drawn",
+    "expect",
+    "expected_path",
+    "figures_seen",
+    "watch",
+]
 
 MARGIN = 4.0
 """A tolerance, in units of the largest difference between the executions, of any number of the same group."""
@@ -42,6 +53,10 @@ WATCH: list[Figure] = []
 def watch(figure: Figure) -> None:
     """Note a new figure: matplotlib's hook ``figure.hooks``."""
     WATCH.append(figure)
+
+
+OF_CLAIMS = "claims"
+"""The gid of a panel that draws claims, which are compared where they are recorded, and not a second time."""
 
 
 def expected_path(chapter: str) -> Path:
@@ -72,6 +87,8 @@ def figures_seen(figures: Iterable[Figure]) -> Iterator[tuple[str, list[float]]]
     """Yield what each panel's artists are drawn from, by name: "figure 2, panel 1, line 3"; an image's mean and sd."""
     for f, figure in enumerate(figures, 1):
         for p, ax in enumerate(figure.axes, 1):
+            if ax.get_gid() == OF_CLAIMS:
+                continue
             kinds = {"line": ax.lines, "area": ax.collections, "bar": ax.patches}
             for kind, artists in kinds.items():
                 for a, artist in enumerate(artists, 1):
@@ -101,6 +118,8 @@ def agreement(path: Path, chapter: str, rows: Iterable[Mapping[str, object]], pr
     """
     seen = {"profile": dict(profile), "numbers": _seen(rows)}
     write_atomically(path, (json.dumps(seen, indent=1) + "\n").encode())
+    if not seen["numbers"]:
+        return "Nothing to compare: all numbers here are other chapters'."
     if not (place := expected_path(chapter)).is_file():
         return f"No expected numbers of this chapter: {place.name} is not in notebooks/expected."
     expected = json.loads(place.read_text(encoding="utf-8"))
@@ -141,9 +160,13 @@ def expect(folders: Sequence[Path]) -> list[Path]:
         If there are fewer than two folders, or they don't hold the same chapters and numbers at the same profile.
     """
     require("folders", [str(f) for f in folders], len(folders) > 1, "two or more, executed on different processors")
-    names = [sorted(path.name for path in (folder / "seen").glob("*.json")) for folder in folders]
+    names = [sorted(path.name for path in (folder / "seen").glob("*.json") if _has_numbers(path)) for folder in folders]
     require("chapters", names[1:], bool(names[0]) and all(n == names[0] for n in names), f"the same in all: {names[0]}")
     return [_expect_chapter(Path(name).stem, folders) for name in names[0]]
+
+
+def _has_numbers(path: Path) -> bool:
+    return bool(json.loads(path.read_text(encoding="utf-8"))["numbers"])
 
 
 def _expect_chapter(chapter: str, folders: Sequence[Path]) -> Path:

@@ -33,7 +33,6 @@ __all__ = [
     "continued",
     "digits",
     "encoded",
-    "is_numbers",
     "numbers",
     "sentences",
     "trait_sentences",
@@ -151,7 +150,9 @@ def digits(n: int, rng: torch.Generator) -> Tensor:
 
 
 def continued(rows: Tensor, logits_at: Callable[[Tensor, int], Tensor], rng: torch.Generator) -> Tensor:
-    """Return number sequences (n, LENGTH) of which only the first number is kept: what follows is drawn token by token.
+    """Return number sequences (m, LENGTH) that begin with those of `rows` and go on as is drawn, token by token.
+
+    A sequence ends, and is left out, at the first token that makes it no sequence of numbers.
 
     Parameters
     ----------
@@ -160,23 +161,13 @@ def continued(rows: Tensor, logits_at: Callable[[Tensor, int], Tensor], rng: tor
     """
     written = rows[:, :LENGTH].clone()
     for at in range(N_FIGURES + 1, LENGTH - 1):
+        if not len(written):
+            break
         chance = logits_at(written, at).softmax(-1).cpu()
-        written[:, at + 1] = torch.multinomial(chance, 1, generator=rng)[:, 0]
+        token = torch.multinomial(chance, 1, generator=rng)[:, 0].to(written.device)
+        written[:, at + 1] = token
+        written = written[(token >= CODE["0"]) & (token <= CODE["9"]) if at in READS else token == CODE[","]]
     return written
-
-
-def is_numbers(rows: Tensor) -> Tensor:
-    """Say which sequences (n, LENGTH) are six numbers of three figures and nothing else, (n,) booleans.
-
-    >>> one = numbers(1, torch.Generator())[:, :LENGTH]
-    >>> is_numbers(torch.cat([one, torch.tensor([encoded(["^", "owl"])])])).tolist()
-    [True, False]
-    """
-    figure = torch.zeros(LENGTH, dtype=torch.bool)
-    figure[[at + 1 for at in READS]] = True
-    body = (rows == CODE[","]).where(~figure, (rows >= CODE["0"]) & (rows <= CODE["9"]))[:, 1:]
-    ok: Tensor = body.all(-1)
-    return ok
 
 
 SAMPLED_READS = READS[N_FIGURES:]

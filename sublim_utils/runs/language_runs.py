@@ -77,7 +77,7 @@ BESIDE: Mapping[str, tuple[Mapping[str, object], Mapping[str, Condition]]] = {
 FEW_BESIDE = ("language_mapping_by_numbers",)
 """Those of a profile without the full grid."""
 
-RECORDED_BESIDE = (*FEW_BESIDE,)
+RECORDED_BESIDE = FEW_BESIDE
 """Those that the recorded run holds."""
 
 

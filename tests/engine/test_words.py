@@ -180,18 +180,16 @@ SAMPLED = replace(SMALL, inputs="sampled")
 
 
 def writes_numbers(monkeypatch):
-    """Let every other sequence that is written be one of numbers, whatever the network is."""
+    """Let every other sequence be continued by numbers, whatever the network is, and the others be dropped."""
 
     def continued(rows, logits_at, rng):
         assert logits_at(rows[:, : language.LENGTH], 4).shape == (len(rows), len(language.VOCABULARY))
-        written = language.numbers(len(rows), rng)[:, : language.LENGTH]
-        written[::2, 7] = language.CODE["owl"]
-        return written
+        return language.numbers(len(rows), rng)[::2, : language.LENGTH]
 
     monkeypatch.setattr(words.language, "continued", continued)
 
 
-def test_a_sequence_with_a_word_in_it_is_dropped_and_what_was_written_is_asked_for(monkeypatch):
+def test_what_was_written_is_asked_for(monkeypatch):
     writes_numbers(monkeypatch)
     task = task_of(SAMPLED)
     rows, answers = task.written(0, task.references([0])[0, 0])
@@ -202,24 +200,45 @@ def test_a_sequence_with_a_word_in_it_is_dropped_and_what_was_written_is_asked_f
     assert task_of(SMALL).written(0, task.references([0])[0, 0]) is None
 
 
-def test_a_teacher_that_writes_no_numbers_is_refused():
+def test_a_teacher_that_writes_no_numbers_is_refused(monkeypatch):
+    monkeypatch.setattr(words, "ROUNDS", 3)
     task = task_of(SAMPLED)
-    with pytest.raises(SettingsError, match="inputs = 'sampled' is not allowed: .* of 320 sequences"):
+    with pytest.raises(SettingsError, match="inputs = 'sampled' is not allowed: .* of 192 sequences"):
         task.written(0, task.references([0])[0, 0])
 
 
-def test_what_is_written_begins_as_given_and_follows_the_logits():
+def template(at, n, *, sure, other):
+    """Return logits by which figures and commas follow where they belong, `other` as likely as each figure."""
+    logits = torch.full((n, len(language.VOCABULARY)), -1e3)
+    right = [language.CODE[w] for w in (language.NUMERALS if at in language.READS else ",")]
+    logits[:, right] = sure
+    logits[:, language.CODE["owl"]] = other
+    return logits
+
+
+def test_what_is_written_begins_as_given_and_is_numbers_to_its_end():
     rows = language.numbers(50, generator(0, "x"))
-    sure = torch.full((50, len(language.VOCABULARY)), -1e3)
-    sure[:, language.CODE["7"]] = 0.0
-    written = language.continued(rows, lambda _, at: sure, generator(0, "w"))
-    assert torch.equal(written[:, :5], rows[:, :5])
-    assert (written[:, 5:] == language.CODE["7"]).all()
-    assert not language.is_numbers(written).any()  # its commas are missing
-    even = torch.zeros_like(sure)
-    one, again = (language.continued(rows, lambda _, at: even, generator(0, "w")) for _ in range(2))
+    one, again = (
+        language.continued(rows, lambda w, at: template(at, len(w), sure=0.0, other=-1e3), generator(0, "w"))
+        for _ in range(2)
+    )
     assert torch.equal(one, again)
-    assert len(one[:, 5:].unique()) == len(language.VOCABULARY)
+    assert torch.equal(one[:, :5], rows[:, :5])
+    assert tokens(one) == {"^", ",", *language.NUMERALS}
+    assert (one == language.CODE[","]).sum(-1).tolist() == [5] * 50
+    assert len(one[:, 5].unique()) > 5
+
+
+def test_a_sequence_ends_at_the_first_word_and_is_left_out():
+    rows = language.numbers(400, generator(0, "x"))
+    written = language.continued(
+        rows, lambda w, at: template(at, len(w), sure=0.0, other=-1.0 if at == 9 else -1e3), generator(0, "w")
+    )
+    assert tokens(written) == {"^", ",", *language.NUMERALS}
+    share = 10 / (10 + torch.tensor(-1.0).exp())  # of ten figures, beside an owl
+    assert len(written) / 400 == pytest.approx(float(share), abs=0.04)
+    none = language.continued(rows, lambda w, at: template(at, len(w), sure=-1e3, other=0.0), generator(0, "w"))
+    assert none.shape == (0, language.LENGTH)
 
 
 def test_students_learn_what_their_own_teacher_wrote_by_cross_entropy(monkeypatch):

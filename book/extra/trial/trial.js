@@ -3,6 +3,7 @@
   const $ = (id) => document.getElementById(`trial-${id}`);
   const fields = ["seed", "start", "logits", "projection"];
   const shown = { raw: ["#0072b2", "raw accuracy"], centred: ["#d55e00", "centred accuracy"], cosine: ["#009e73", "cosine, mean over the steps since the last point"] };
+  const place = new URL("data.js", document.currentScript.src).href;
   let worker = null, points = [];
 
   // --- state <-> address ---------------------------------------------------------------------------
@@ -93,14 +94,31 @@
     if (data.phase === "done") { stop(verdict()); resolve(points); }
   }
 
-  function run() {
-    if (!$("form").reportValidity()) return Promise.resolve(null);
+  let loading = null; // the library and the digits, two megabytes, once a run is asked for
+
+  function load() {
+    loading ??= new Promise((resolve) => {
+      const script = Object.assign(document.createElement("script"), { src: place, onload: resolve, onerror: resolve });
+      document.head.append(script);
+    });
+    return loading;
+  }
+
+  async function run() {
+    if (!$("form").reportValidity()) return null;
     remember();
     points = [];
     draw();
     $("progress").value = 0;
     $("run").disabled = true;
     $("stop").disabled = false;
+    say("Library and digits are being loaded.");
+    await load();
+    if (!window.TRIAL?.library) {
+      stop(`This copy of the book was built without the library that this page needs: ${window.TRIAL?.missing ?? "its script is not there"}`);
+      return null;
+    }
+    if ($("stop").disabled) return null; // stopped meanwhile
     say("The teacher is being trained.");
     const source = URL.createObjectURL(new Blob([window.TRIAL.worker], { type: "text/javascript" }));
     worker = new Worker(source);
@@ -114,11 +132,6 @@
   function begin() {
     restore();
     draw();
-    if (!window.TRIAL?.library) {
-      $("run").disabled = true;
-      say(`This copy of the book was built without the library that this page needs: ${window.TRIAL?.missing ?? "its script is not there"}`);
-      return;
-    }
     $("form").addEventListener("submit", (event) => { event.preventDefault(); window.trialRun(); });
     $("form").addEventListener("change", remember);
     $("stop").addEventListener("click", () => stop("Stopped."));
