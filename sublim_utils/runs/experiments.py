@@ -217,7 +217,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         chapter="robustness",
         tier="sweep",
         conditions={"student (aux)": BASELINE, **SHARED_LAYERS},
-        few=("student (aux)", "redrawn: layer 1, layer 2", "redrawn: class head, auxiliary head"),
+        few=("student (aux)", "redrawn: layer 1, layer 2"),
         fresh=True,
         recorded=False,
     ),

@@ -209,7 +209,7 @@ AXES = (
 )
 """Every axis; on each, one point is the protocol itself."""
 
-FEW_NOISES = (STUDENT, "init noise 0.5", "init noise 1")
+FEW_NOISES = (STUDENT, "init noise 1")
 """The doses of a profile without the full grid."""
 
 
