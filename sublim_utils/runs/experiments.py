@@ -219,7 +219,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         conditions={"student (aux)": BASELINE, **SHARED_LAYERS},
         few=("student (aux)", "redrawn: layer 1, layer 2"),
         fresh=True,
-        recorded=False,
     ),
     **language_runs.LANGUAGE_EXPERIMENTS,
 }
