@@ -50,7 +50,7 @@ class Ensemble:
         self.trait_batch = self.trait_batches("trait-batches", self.settings.trait_batch == "fixed")
         self.independent_batch = self.trait_batches("independent-batches")
         self.penalised = [i for i, c in enumerate(self.conditions) if c.liminal]
-        self.base = {i: self.base_target(self.conditions[i]) for i in self.penalised}
+        self.base = {i: self.base_target(i) for i in self.penalised}
 
     def answers(self, kind: str) -> Tensor:
         """Return the labels of the trait, "true" or "shuffled", (seed, n_train)."""
@@ -84,10 +84,10 @@ class Ensemble:
         )
         return inputs, losses.hard_target(answers.flatten(2), self.mask)
 
-    def base_target(self, condition: Condition) -> Tensor:
-        """Return log softmax(base / T) of the liminal penalty on all inputs, (seed, n, rows * n_logits)."""
-        own = self.conditions.index(condition) if self.is_written else 0
-        logits = logits_of(self.network, self.reference, self.inputs[:, [own]]).squeeze(1)
+    def base_target(self, i: int) -> Tensor:
+        """Return log softmax(base / T) of condition i on all its inputs, (seed, n, rows * n_logits)."""
+        condition, inputs = self.conditions[i], self.inputs[:, [i if self.is_written else 0]]
+        logits = logits_of(self.network, self.reference, inputs).squeeze(1)
         base = losses.log_softmax(logits / condition.temperature, self.task.named_logits(condition.liminal_logits))
         return by_input(base, self.settings.n_inputs)
 
@@ -118,8 +118,9 @@ class Ensemble:
         """Return theta of every student before its first step: the reference, some of it redrawn, plus noise if any."""
         theta = self.reference.expand(-1, len(self.conditions), -1).clone()
         for i, condition in enumerate(self.conditions):
-            for name in condition.redrawn:
-                inside = MLP.of(self.settings).block(name).to(self.device)
+            if condition.redrawn:
+                blocks = torch.stack([MLP.of(self.settings).block(name) for name in condition.redrawn])
+                inside = blocks.any(0).to(self.device)
                 for s, seed in enumerate(self.seeds):
                     theta[s, i, inside] = self.network.initial(generator(seed, "redrawn")).to(self.device)[inside]
             if condition.init_noise:

@@ -6,13 +6,11 @@ from functools import partial
 
 from sublim_utils.runs.conditions import BASELINE, CROSS, OFF_DISC, PROJECTED, UPDATE_PROJECTED
 from sublim_utils.runs.experiment import Experiment, of_points
-from sublim_utils.runs.sweeps import STUDENT, Axis, Point, own_points, point
+from sublim_utils.runs.sweeps import STUDENT, Point, point
 from sublim_utils.settings import Condition
 
 __all__ = [
-    "AXES",
     "BESIDE",
-    "DEFAULT",
     "FEW",
     "FEW_BESIDE",
     "LANGUAGE_EXPERIMENTS",
@@ -22,6 +20,7 @@ __all__ = [
     "PREFERENCE",
     "PREFERENCES",
     "RECORDED_BESIDE",
+    "SIZES",
     "STRENGTHS",
 ]
 
@@ -47,7 +46,7 @@ MAPPINGS = {
     "update off shuffled labels": replace(UPDATE_PROJECTED, projection_labels="shuffled"),
 }
 FEW = (STUDENT, "cross-model (aux)", "update projected")
-"""The conditions of a profile without the full grid, and of a mapping's the last of `MAPPINGS` but one."""
+"""The conditions of a profile without the full grid; of a mapping, the projection off L_disc as well."""
 
 _TWO = {STUDENT: BASELINE, "cross-model (aux)": CROSS}
 _ALL = {"student (all)": Condition(logits="all"), "cross-model (all)": replace(CROSS, logits="all")}
@@ -82,39 +81,21 @@ RECORDED_BESIDE = FEW_BESIDE
 
 
 def _preference(label: str, **settings: object) -> Point:
-    """Return a point on an axis of size: student and cross-model student of a preference."""
+    """Return a network of another size: student and cross-model student of a preference."""
     size = point("language", label)
     return replace(size, settings={**PREFERENCE, **settings}, beside={"cross-model (aux)": CROSS}, fresh=True)
 
 
-DEFAULT = Point(label="64", run=("language_preference", STUDENT))
-
-AXES = (
-    Axis(
-        title="width",
-        theme="size",
-        points=(
-            _preference("width 32", width=32),
-            replace(DEFAULT, label="width 64"),
-            *(_preference(f"width {w}", width=w) for w in (128, 256)),
-        ),
-    ),
-    Axis(
-        title="layers",
-        theme="size",
-        points=(
-            _preference("1 layer", n_layers=1),
-            replace(DEFAULT, label="2 layers"),
-            _preference("4 layers", n_layers=4),
-        ),
-    ),
-    Axis(
-        title="output weights",
-        theme="size",
-        points=(replace(DEFAULT, label="untied"), _preference("tied", tied=True)),
-    ),
-)
-"""The sizes at which a preference is taught anew; on each axis, one point is the protocol itself."""
+SIZES = {
+    size.run[0]: size
+    for size in (
+        *(_preference(f"width {w}", width=w) for w in (32, 128, 256)),
+        _preference("1 layer", n_layers=1),
+        _preference("4 layers", n_layers=4),
+        _preference("tied", tied=True),
+    )
+}
+"""The sizes beside the protocol's own at which a preference is taught anew, by their experiments' names."""
 
 _experiment = partial(Experiment, chapter="language", fresh=True)
 
@@ -130,6 +111,6 @@ LANGUAGE_EXPERIMENTS: dict[str, Experiment] = {
         )
         for name, (changes, conditions) in BESIDE.items()
     },
-    **of_points("language", own_points(AXES), recorded=False),
+    **of_points("language", SIZES, recorded=False),
 }  # fmt: skip
 """The experiments of the language chapter, by name."""

@@ -1,7 +1,7 @@
 """The sweeps of the robustness chapter: axes, on each the points at which the auxiliary student is trained anew."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sublim_utils.runs.conditions import PROJECTED, UPDATE_PROJECTED
@@ -213,9 +213,9 @@ FEW_NOISES = (STUDENT, "init noise 1")
 """The doses of a profile without the full grid."""
 
 
-def own_points(axes: Iterable[Axis] = AXES) -> dict[str, Point]:
-    """Return the points of some axes that are experiments of their own, by the experiment's name."""
-    points = [p for axis in axes for p in axis.points if p.settings or p.scaled]
+def own_points() -> dict[str, Point]:
+    """Return the points that are experiments of their own, by the experiment's name."""
+    points = [p for axis in AXES for p in axis.points if p.settings or p.scaled]
     return {p.run[0]: p for p in points}
 
 
