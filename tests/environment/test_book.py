@@ -40,10 +40,10 @@ def book(tmp_path: Path, results: Path) -> Path:
                              "requirements.lock", "Makefile")  # fmt: skip
     shutil.copytree(results, folder / "results" / "smoke")
     (folder / ".venv").symlink_to(sys.prefix)
-    shutil.copytree(ROOT / "book" / "_static", folder / "book" / "_static")
+    for name in ("_static", "extra"):  # with the pages' own scripts
+        shutil.copytree(ROOT / "book" / name, folder / "book" / name)
     shutil.copy(ROOT / "book" / "references.bib", folder / "book")
-    for name in ("book/extra/explorer", "notebooks"):
-        (folder / name).mkdir(parents=True)
+    (folder / "notebooks").mkdir()
     for chapter in CHAPTERS:  # without what leads to the left out pages
         text = (ROOT / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8")
         (folder / "notebooks" / f"{chapter}.ipynb").write_text(re.sub(r"\{(term|ref|cite(:\w+)?)\}", "", text))
