@@ -14,26 +14,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from typing import Literal, Self
 
-__all__ = [
-    "BLOCKS",
-    "LANGUAGE",
-    "LANGUAGE_TASKS",
-    "N_CLASS",
-    "N_SEEDS",
-    "SEVERAL",
-    "STUDENT_ONLY",
-    "Condition",
-    "Direction",
-    "Inputs",
-    "Logits",
-    "Options",
-    "Schedule",
-    "Settings",
-    "SettingsError",
-    "check_seeds",
-    "refuse",
-    "require",
-]
+__all__ = ["BLOCKS", "LANGUAGE", "LANGUAGE_TASKS", "N_CLASS", "N_SEEDS", "SEVERAL", "STUDENT_ONLY", "Condition", "Direction", "Inputs", "Logits", "Options", "Schedule", "Settings", "SettingsError", "check_seeds", "refuse", "require"]
 
 N_CLASS = 10
 """Number of class logits; they come first, the auxiliary logits behind them."""
@@ -62,7 +43,17 @@ LANGUAGE: dict[str, object] = {
 """The protocol of the language task where it differs from that of the digits: `Settings.of_language`."""
 
 STUDENT_ONLY = frozenset(
-    ("n_inputs", "student_epochs", "student_lr", "optimizer", "loss", "inputs", "trait_batch_size", "trait_batch")
+    (
+        "n_inputs",
+        "student_epochs",
+        "student_lr",
+        "optimizer",
+        "loss",
+        "inputs",
+        "covariance",
+        "trait_batch_size",
+        "trait_batch",
+    )  # fmt: skip
 )
 """Fields of `Settings` that no teacher depends on. One that is added enters a teacher's address unless named here."""
 
@@ -214,6 +205,7 @@ class Settings(Options):
     optimizer: Literal["adam", "sgd", "momentum"] = "adam"  # the student's
     loss: Literal["kl", "mse"] = "kl"  # KL(teacher || student), or squared error on the logits
     inputs: Inputs = "uniform"
+    covariance: float = 0.0  # share of the Gaussian noise's covariance that is the training images' own
     trait_batch_size: int = 1024  # real images in the trait gradient of one step
     trait_batch: Literal["fresh", "fixed"] = "fresh"  # tracked: another batch every step, or one for all
 
@@ -226,6 +218,9 @@ class Settings(Options):
             value = getattr(self, name)
             require(name, value, self.network == "mlp" or value == default, f"{default!r} unless network = 'mlp'")
         self.check_language()
+        self.between("covariance", 0.0, 1.0)
+        white = self.inputs != "gaussian"
+        require("covariance", self.covariance, self.covariance == 0 or not white, "0.0 unless inputs = 'gaussian'")
         self.between("n_aux", 1, 1024)
         self.between("n_train", 1, 60_000)
         self.between("n_test", 1, 10_000)
@@ -313,6 +308,7 @@ class Condition(Options):
     logits: Logits = "aux"  # the logits distilled
     n_distilled: int | None = None  # only the first so many of the auxiliary logits
     teacher: Literal["own", "other", "shuffled"] = "own"  # another seed's; own, on shuffled labels
+    reach: float = 1.0  # alpha: the teacher is theta_0 + alpha (theta_T - theta_0)
     trait_labels: Literal["true", "shuffled"] = "true"  # labels of the tracked trait gradient
 
     projection: float = 0.0  # share of the component removed, 0 ... 1.5
@@ -339,6 +335,7 @@ class Condition(Options):
     def check(self) -> None:
         """Refuse values out of range and contradictions."""
         self.between("projection", 0.0, 1.5)
+        self.between("reach", 0.0, 10.0)
         for name, high in (("liminal", 1e4), ("init_noise", 10.0), ("gradient_noise", 100.0)):
             self.between(name, 0.0, high)
         self.between("base_decay", 0.0, 1e3)
@@ -363,6 +360,11 @@ class Condition(Options):
                 tracked,
                 '"true" unless a gradient of the tracked batch is projected off',
             )
+
+    @property
+    def source(self) -> tuple[str, float]:
+        """Which teacher's logits it is distilled on, and how far from the reference that teacher is taken."""
+        return self.teacher, self.reach
 
     @property
     def uses_trait(self) -> bool:

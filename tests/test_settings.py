@@ -154,9 +154,10 @@ OTHER = {
     Settings: {"task": "fashion", "network": "cnn", "hidden": (8,), "activation": "tanh", "n_aux": 4,
                "n_train": 5000, "n_test": 100, "n_inputs": 5000, "batch_size": 512, "teacher_epochs": 4,
                "student_epochs": 4, "teacher_lr": 1e-3, "student_lr": 1e-3, "optimizer": "sgd",
-               "loss": "mse", "inputs": "gaussian", "trait_batch_size": 512, "trait_batch": "fixed",
+               "loss": "mse", "inputs": "gaussian", "covariance": 0.5, "trait_batch_size": 512, "trait_batch": "fixed",
                "width": 32, "n_layers": 3, "tied": True, "reference_steps": 30},
-    Condition: {"logits": "all", "n_distilled": 2, "teacher": "other", "trait_labels": "shuffled", "projection": 1.0,
+    Condition: {"logits": "all", "n_distilled": 2, "teacher": "other", "reach": 0.5, "trait_labels": "shuffled",
+                "projection": 1.0,
                 "side": "two", "target": "update", "direction": "random", "scope": "layer", "window": (0, 5),
                 "projection_batch": "independent", "projection_labels": "shuffled", "schedule": "up", "liminal": 1.0,
                 "temperature": 1.0,
@@ -166,12 +167,13 @@ OTHER = {
 
 
 OF_LANGUAGE = ("width", "n_layers", "tied", "reference_steps")
+WITH = {"covariance": {"inputs": "gaussian"}}  # what a field goes with
 
 
 def changed(name, value):
-    """Return settings with one field changed, those of language where only they have it."""
+    """Return settings with one field changed, and what it goes with; those of language where only they have it."""
     make = Settings.of_language if name in OF_LANGUAGE else Settings
-    return make(**{name: value})
+    return make(**WITH.get(name, {}), **{name: value})
 
 
 def test_every_other_value_has_an_address_of_its_own():

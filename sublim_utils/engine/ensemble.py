@@ -33,9 +33,10 @@ class Ensemble:
             condition.check_with(task.settings)
         self.task, self.settings, self.device, self.network = task, task.settings, task.device, task.network
         self.seeds, self.names, self.conditions = list(seeds), list(conditions), list(conditions.values())
-        self.teachers, self.work, self.beside = teachers, Workspace(), Workspace()
+        self.work, self.beside = Workspace(), Workspace()
         self.reference = task.references(seeds)
-        self.goal = torch.cat([teachers[c.teacher] for c in self.conditions], dim=1)  # theta_T of each student
+        self.teachers = {c.source: self.taken(teachers[c.teacher], c.reach) for c in self.conditions}
+        self.goal = torch.cat([self.teachers[c.source] for c in self.conditions], dim=1)  # theta_T of each student
         self.displacement = self.goal - self.reference
         self.mask = torch.stack([task.distilled(c) for c in self.conditions])[:, None]  # (condition, 1, n_logits)
         drawn = [task.inputs(seed) for seed in seeds]
@@ -52,16 +53,20 @@ class Ensemble:
         self.penalised = [i for i, c in enumerate(self.conditions) if c.liminal]
         self.base = {i: self.base_target(i) for i in self.penalised}
 
+    def taken(self, teacher: Tensor, reach: float) -> Tensor:
+        """Return theta_0 + alpha (theta_T - theta_0), (seed, 1, P); the teacher itself, bit for bit, at alpha = 1."""
+        return teacher if reach == 1 else torch.lerp(self.reference, teacher, reach)
+
     def answers(self, kind: str) -> Tensor:
         """Return the labels of the trait, "true" or "shuffled", (seed, n_train)."""
         return torch.stack([self.task.answers(seed, kind) for seed in self.seeds])
 
     def distill_targets(self, x: Tensor) -> Tensor:
         """Return every teacher's targets on x, once for the whole training."""
-        logits = {name: logits_of(self.network, theta, x) for name, theta in self.teachers.items()}
+        logits = {source: logits_of(self.network, theta, x) for source, theta in self.teachers.items()}
         return torch.cat(
             [
-                losses.target_of(self.settings.loss, logits[c.teacher], mask)
+                losses.target_of(self.settings.loss, logits[c.source], mask)
                 for c, mask in zip(self.conditions, self.mask, strict=True)
             ],
             dim=1,
@@ -72,14 +77,14 @@ class Ensemble:
 
         None where the task's teachers make none. Students of one teacher share what it has made.
         """
-        made: dict[str, list[tuple[Tensor, Tensor]]] = {}
-        for name, thetas in self.teachers.items():
+        made: dict[tuple[str, float], list[tuple[Tensor, Tensor]]] = {}
+        for source, thetas in self.teachers.items():
             for seed, theta in zip(self.seeds, thetas[:, 0], strict=True):
                 if (pair := self.task.written(seed, theta)) is None:
                     return None
-                made.setdefault(name, []).append(pair)
+                made.setdefault(source, []).append(pair)
         inputs, answers = (
-            torch.stack([torch.stack([pair[part] for pair in made[c.teacher]]) for c in self.conditions], dim=1)
+            torch.stack([torch.stack([pair[part] for pair in made[c.source]]) for c in self.conditions], dim=1)
             for part in (0, 1)
         )
         return inputs, losses.hard_target(answers.flatten(2), self.mask)

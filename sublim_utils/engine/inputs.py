@@ -1,5 +1,7 @@
 """What the student is distilled on: noise, or images of another kind, pixels in about [-1, 1]."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from sublim_utils.engine import data
 from sublim_utils.engine.seeds import generator
 from sublim_utils.settings import Settings
 
-__all__ = ["BLUR_SIGMA", "N_HELDOUT", "UNIFORM_STD", "blurred", "distillation_inputs", "draw", "gaussian", "uniform"]
+__all__ = ["BLUR_SIGMA", "N_HELDOUT", "UNIFORM_STD", "blurred", "coloured", "distillation_inputs", "draw", "gaussian", "root", "uniform"]
 
 UNIFORM_STD = 3**-0.5
 """Standard deviation of U(-1, 1); every other noise is scaled to it."""
@@ -43,15 +45,38 @@ def blurred(n: int, rng: torch.Generator, sigma: float = BLUR_SIGMA) -> Tensor:
     return white.mul_(scale).view(n, 784)
 
 
+@lru_cache(maxsize=2)
+def root(task: str) -> Tensor:
+    """Return the symmetric root (784, 784) of the training images' covariance, scaled to a mean variance of 1.
+
+    Rows of white noise times it have the images' correlations, and on average over the pixels the noise's variance.
+    """
+    images = data.load(task).train.double()
+    covariance = torch.cov(images.mT)
+    values, vectors = torch.linalg.eigh(covariance * (len(covariance) / covariance.trace()))
+    symmetric: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.mT
+    return symmetric.float()
+
+
+def coloured(n: int, rng: torch.Generator, share: float, task: str) -> Tensor:
+    """Return (n, 784) pixels of Gaussian noise, `share` of whose covariance is the task's images', the rest white."""
+    white = gaussian(n, rng)
+    if share == 0:
+        return white
+    return white.mul_((1 - share) ** 0.5).add_(gaussian(n, rng) @ root(task), alpha=share**0.5)
+
+
 def _shuffled_images(task: str, n: int, rng: torch.Generator) -> Tensor:
     return data.load(task).train[torch.randperm(60_000, generator=rng)[:n]]
 
 
 def draw(settings: Settings, n: int, rng: torch.Generator) -> Tensor:
     """Return n distillation inputs of the kind `settings` name, (n, 784) float32."""
-    noise = {"uniform": uniform, "gaussian": gaussian, "blurred": blurred}
+    noise = {"uniform": uniform, "blurred": blurred}
     if settings.inputs in noise:
         return noise[settings.inputs](n, rng)
+    if settings.inputs == "gaussian":
+        return coloured(n, rng, settings.covariance, settings.task)
     return _shuffled_images(settings.inputs, n, rng)
 
 

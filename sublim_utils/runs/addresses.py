@@ -26,10 +26,10 @@ DEFAULTS: dict[type[Options], dict[str, object]] = {
         "tied": False, "reference_steps": 600,
         "n_aux": 3, "n_train": 60_000, "n_test": 10_000, "n_inputs": 60_000, "batch_size": 1024, "teacher_epochs": 5,
         "student_epochs": 5, "teacher_lr": 3e-4, "student_lr": 3e-4, "optimizer": "adam", "loss": "kl",
-        "inputs": "uniform", "trait_batch_size": 1024, "trait_batch": "fresh",
+        "inputs": "uniform", "covariance": 0.0, "trait_batch_size": 1024, "trait_batch": "fresh",
     },
     Condition: {
-        "logits": "aux", "n_distilled": None, "teacher": "own", "trait_labels": "true", "projection": 0.0,
+        "logits": "aux", "n_distilled": None, "teacher": "own", "reach": 1.0, "trait_labels": "true", "projection": 0.0,
         "side": "one", "target": "gradient", "direction": "trait", "scope": "whole", "window": None,
         "projection_batch": "tracked", "projection_labels": "true", "schedule": "first_epoch", "liminal": 0.0,
         "temperature": 2.0, "liminal_logits": "aux", "redrawn": [], "init_noise": 0.0, "base_decay": 0.0,

@@ -7,28 +7,7 @@ from typing import Any, Literal
 
 from sublim_utils.settings import BLOCKS, Condition, Settings, require
 
-__all__ = [
-    "BASELINE",
-    "CONTROLS",
-    "CROSS",
-    "CUTS",
-    "HIDDEN_TRAIT",
-    "HIDDEN_TRAIT_CONTROLS",
-    "HIDDEN_TRAIT_SPANS",
-    "OFF_DISC",
-    "PROJECTED",
-    "SHARED_LAYERS",
-    "STRENGTHS",
-    "UPDATE_PROJECTED",
-    "WINDOWS",
-    "Conditions",
-    "Target",
-    "causal_grid",
-    "doses",
-    "hidden_trait_grid",
-    "timings",
-    "where",
-]
+__all__ = ["BASELINE", "CONTROLS", "COVARIANCES", "CROSS", "CUTS", "HIDDEN_TRAIT", "HIDDEN_TRAIT_CONTROLS", "HIDDEN_TRAIT_SPANS", "OFF_DISC", "PROJECTED", "REACHES", "SHARED_LAYERS", "STRENGTHS", "UPDATE_PROJECTED", "WINDOWS", "Conditions", "Target", "causal_grid", "doses", "hidden_trait_grid", "timings", "where"]
 
 Conditions = Mapping[str, Condition]
 """Conditions by the names that figures and tables give them."""
@@ -171,6 +150,13 @@ SHARED_LAYERS = {
     for names in combinations(BLOCKS, n)
 }
 """Students whose start is the reference's but for some blocks: every subset of them."""
+
+
+REACHES = {f"reach {alpha:g}": Condition(reach=alpha) for alpha in (0.25, 0.5, 1.0, 2.0)}
+"""Teachers theta_0 + alpha D_T."""
+
+COVARIANCES = {"reach_white": 0.0, "reach_third": 0.333, "reach_two_thirds": 0.667, "reach_coloured": 1.0}
+"""Experiments with those teachers on Gaussian noise: the share of its covariance that is the digits' own."""
 
 
 def hidden_trait_grid(settings: Settings) -> dict[str, Condition]:

@@ -11,12 +11,14 @@ from sublim_utils.runs import language_runs, mitigations, sweeps
 from sublim_utils.runs.conditions import (
     BASELINE,
     CONTROLS,
+    COVARIANCES,
     CROSS,
     HIDDEN_TRAIT,
     HIDDEN_TRAIT_CONTROLS,
     HIDDEN_TRAIT_SPANS,
     OFF_DISC,
     PROJECTED,
+    REACHES,
     SHARED_LAYERS,
     UPDATE_PROJECTED,
     Conditions,
@@ -219,6 +221,28 @@ EXPERIMENTS: dict[str, Experiment] = {
         conditions={"student (aux)": BASELINE, **SHARED_LAYERS},
         few=("student (aux)", "redrawn: layer 1, layer 2"),
         fresh=True,
+    ),
+    **{
+        name: Experiment(
+            chapter="alignment",
+            tier="cross",
+            settings={"inputs": "gaussian", "covariance": share},
+            conditions=REACHES,
+            few=("reach 0.25", "reach 2"),
+            full_only=share not in (0.0, 1.0),
+            fresh=True,
+            recorded=False,
+        )
+        for name, share in COVARIANCES.items()
+    },
+    "reach_digits": Experiment(
+        chapter="alignment",
+        tier="cross",
+        settings={"inputs": "mnist"},
+        conditions={"reach 1": BASELINE},
+        full_only=True,
+        fresh=True,
+        recorded=False,
     ),
     **language_runs.LANGUAGE_EXPERIMENTS,
 }

@@ -1,9 +1,15 @@
 """What a student will know, foreseen before it is trained: the lazy student of `kernels`, from theta_0 and theta_T."""
 
-import numpy as np
-import xarray as xr
+from collections.abc import Sequence
 
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from sublim_utils.analysis.stats import rank_correlation
 from sublim_utils.engine import evaluation
+from sublim_utils.engine.vectors import TINY
 from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.stored import stored
@@ -11,7 +17,7 @@ from sublim_utils.settings import Condition, Settings
 from sublim_utils.theory import kernels
 from sublim_utils.theory.quantities import Imitation
 
-__all__ = ["JUDGED", "STEPS", "VERSION", "agreement", "explained", "lazy_student"]
+__all__ = ["JUDGED", "STEPS", "VERSION", "agreement", "explained", "lazy_student", "ordered", "overlap"]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
@@ -31,11 +37,9 @@ def lazy_student(lab: Lab, seed: int, advance: Advance, *, settings: Settings, n
     `kernels.displacement`. Variables: ``accuracy`` and ``centred_accuracy``, 0 to 1, ``confusion`` (class, predicted),
     counts, and ``length``, the displacement's.
     """
-    task, theta_0 = lab.task(settings), lab.task(settings).references([seed])[0, 0]
-    x, teacher = task.inputs(seed)[0][:n], lab.teacher_weights(settings, seed, "own")[0, 0]
-    imitation = Imitation(task.network, x, task.distilled(Condition()), settings.loss)
-    change = imitation.distilled(teacher) - imitation.distilled(theta_0)
-    d = kernels.displacement(imitation, theta_0, change, steps, advance)
+    task = lab.task(settings)
+    imitation, theta_0, teacher = _imitation(lab, settings, seed, n)
+    d = _displacement(imitation, theta_0, teacher, steps, advance)
     logits = kernels.class_logits(imitation, theta_0, d, task.test)
     readings = {
         "accuracy": evaluation.accuracy(logits, task.test_labels),
@@ -47,6 +51,57 @@ def lazy_student(lab: Lab, seed: int, advance: Advance, *, settings: Settings, n
     return xr.Dataset({**scalars, "confusion": (("class", "predicted"), counts)})
 
 
+def _imitation(lab: Lab, settings: Settings, seed: int, n: int) -> tuple[Imitation, Tensor, Tensor]:
+    """Return what a student imitates on the first n of its inputs, theta_0 and its teacher's theta_T."""
+    task = lab.task(settings)
+    imitation = Imitation(task.network, task.inputs(seed)[0][:n], task.distilled(Condition()), settings.loss)
+    return imitation, task.references([seed])[0, 0], lab.teacher_weights(settings, seed, "own")[0, 0]
+
+
+def _displacement(imitation: Imitation, theta_0: Tensor, teacher: Tensor, steps: int, advance: Advance) -> Tensor:
+    change = imitation.distilled(teacher) - imitation.distilled(theta_0)
+    return kernels.displacement(imitation, theta_0, change, steps, advance)
+
+
+@stored(
+    kind="foresight",
+    part="overlap",
+    version=VERSION,
+    steps=lambda steps, reaches, **_: (int(steps) + 1) * len(reaches),
+    device="cpu",
+)
+def overlap(
+    lab: Lab, seed: int, advance: Advance, *, settings: Settings, n: int, steps: int, reaches: Sequence[float]
+) -> xr.Dataset:
+    """Return how far the tangent kernels carry what is distilled into what is read, of teachers theta_0 + alpha D_T.
+
+    The lazy student's change of the class logits, J_class d, where d fits the change of the auxiliary logits by alpha
+    D_T, against the teacher's own, J_class D_T, over the test images: each less its means over images and over logits,
+    as no offset tells one digit from another. Variables (reach,): ``overlap``, their cosine, -1 to 1; ``share``,
+    their inner product over |J_class D_T|^2; ``centred_accuracy``, the lazy student's, 0 to 1.
+    """
+    test, labels = lab.task(settings).test, lab.task(settings).test_labels
+    imitation, theta_0, teacher = _imitation(lab, settings, seed, n)
+    start = kernels.class_logits(imitation, theta_0, torch.zeros_like(theta_0), test)
+    whole = _contrasts(kernels.class_logits(imitation, theta_0, teacher - theta_0, test) - start)
+    readings: dict[str, list[float]] = {"overlap": [], "share": [], "centred_accuracy": []}
+    for reach in reaches:
+        d = _displacement(imitation, theta_0, torch.lerp(theta_0, teacher, reach), steps, advance)
+        logits = kernels.class_logits(imitation, theta_0, d, test)
+        change = _contrasts(logits - start)
+        readings["overlap"].append(float((change * whole).sum() / (change.norm() * whole.norm()).clamp(min=TINY)))
+        readings["share"].append(float((change * whole).sum() / whole.square().sum().clamp(min=TINY)))
+        readings["centred_accuracy"].append(float(evaluation.centred_accuracy(logits, labels)))
+    return xr.Dataset({name: ("reach", values) for name, values in readings.items()}, coords={"reach": list(reaches)})
+
+
+def _contrasts(logits: Tensor) -> Tensor:
+    """Return logits (n, 10) less each row's mean and each column's, in float64."""
+    centred = logits.double()
+    centred = centred - centred.mean(1, keepdim=True)
+    return centred - centred.mean(0)
+
+
 def explained(predicted: np.ndarray, measured: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return R^2 of a line through a prediction: the squared correlation along `axis`, 0 to 1; 0 for a constant.
 
@@ -56,6 +111,20 @@ def explained(predicted: np.ndarray, measured: np.ndarray, axis: int = -1) -> np
     a, b = (v - v.mean(axis, keepdims=True) for v in (np.asarray(predicted, float), np.asarray(measured, float)))
     both, size = (a * b).sum(axis), (a**2).sum(axis) * (b**2).sum(axis)
     return np.divide(both**2, size, out=np.zeros_like(size), where=size > 0)
+
+
+def ordered(predicted: xr.DataArray, measured: xr.DataArray) -> xr.DataArray:
+    """Return how far a prediction orders what is measured along every line of a square, (seed,), -1 to 1.
+
+    Both are (seed, ...) over two or more axes. Spearman's correlation over one axis at each value of the others, 0 for
+    a constant; the mean over all lines of each axis, then over the axes.
+    """
+    axes = [name for name in measured.dims if name != "seed"]
+    lines = [
+        rank_correlation(*(one.transpose("seed", ..., axis).values for one in (predicted, measured))) for axis in axes
+    ]
+    by_axis = [line.reshape(len(measured["seed"]), -1).mean(1) for line in lines]
+    return xr.DataArray(np.mean(by_axis, axis=0), dims="seed")
 
 
 def agreement(predicted: xr.DataArray, measured: xr.DataArray) -> xr.DataArray:

@@ -67,3 +67,23 @@ def test_images_as_inputs_are_real_images_in_a_seeds_own_order():
     known = {row.numpy().tobytes() for row in real}
     assert all(row.numpy().tobytes() in known for row in a)
     assert not torch.equal(a, b)
+
+
+def test_coloured_noise_has_the_digits_covariance_as_far_as_is_named():
+    digits = torch.cov(data.load("mnist").train.double().mT)
+    digits *= 784 / 3 / digits.trace()
+    white = torch.eye(784, dtype=torch.float64) / 3
+    n = 8000
+    for share in (0.0, 0.5, 1.0):
+        settings = replace(SETTINGS, inputs="gaussian", covariance=share)
+        found = torch.cov(inputs.draw(settings, n, generator(0, "inputs")).double().mT)
+        wanted = (1 - share) * white + share * digits
+        # a Wishart matrix's entries: standard error sqrt((w_ij^2 + w_ii w_jj) / n)
+        error = ((wanted**2 + wanted.diagonal()[:, None] * wanted.diagonal()) / n).sqrt()
+        assert ((found - wanted).abs() <= 6 * error + 1e-6).all(), share
+        assert found.trace().item() == pytest.approx(784 / 3, rel=0.02)
+
+
+def test_white_noise_is_what_it_was_before_it_could_be_coloured():
+    settings = replace(SETTINGS, inputs="gaussian")
+    assert torch.equal(inputs.draw(settings, 9, generator(0, "inputs")), inputs.gaussian(9, generator(0, "inputs")))

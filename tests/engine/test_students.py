@@ -228,6 +228,17 @@ def test_teacher_targets_are_those_computed_anew(images, thetas):
     assert torch.equal(thetas["other"][0], thetas["own"][1])
 
 
+def test_a_teacher_is_taken_to_its_reach_from_the_reference(images, thetas):
+    conditions = {f"{a:g}": Condition(reach=a) for a in (0.0, 0.5, 1.0, 2.0)}
+    e = ensemble(images, thetas, conditions)
+    whole = thetas["own"][e.seeds] - e.reference
+    for i, reach in enumerate((0.0, 0.5, 1.0, 2.0)):
+        torch.testing.assert_close(e.displacement[:, [i]], reach * whole, rtol=1e-4, atol=1e-6)
+        logits = e.network.forward(e.goal[:, [i]], e.inputs).logits[:, 0]
+        torch.testing.assert_close(e.targets[:, i, :, 10:], logits[..., 10:].log_softmax(-1), rtol=1e-4, atol=1e-5)
+    assert torch.equal(e.goal[:, 2], thetas["own"][e.seeds][:, 0])
+
+
 def test_a_redrawn_block_is_another_draw_and_all_else_the_reference(images, thetas):
     conditions = {name: Condition(redrawn=(name,)) for name in BLOCKS} | {"all": Condition(redrawn=BLOCKS)}
     e = ensemble(images, thetas, conditions)

@@ -119,6 +119,7 @@ SETTINGS = {
     "optimizer": st.sampled_from(["adam", "sgd", "momentum", "lion"]),
     "loss": st.sampled_from(["kl", "mse", "l1"]),
     "inputs": st.sampled_from(["uniform", "gaussian", "blurred", "mnist", "fashion", "numbers", "zeros"]),
+    "covariance": st.sampled_from([0.0, 0.5, 1, -0.1, 1.1]),
     "trait_batch_size": st.sampled_from([1, 20, 0, 121]),
     "trait_batch": st.sampled_from(["fresh", "fixed", None]),
 }
@@ -126,6 +127,7 @@ CONDITIONS = {
     "logits": st.sampled_from(["aux", "class", "all", "none"]),
     "n_distilled": st.sampled_from([None, 1, 2, 3, 4, 0, 1.0]),
     "teacher": st.sampled_from(["own", "other", "shuffled", "mine"]),
+    "reach": number,
     "trait_labels": st.sampled_from(["true", "shuffled", True]),
     "projection": small_number,
     "side": st.sampled_from(["one", "two", "keep", "none"]),
