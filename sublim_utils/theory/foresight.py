@@ -113,13 +113,13 @@ def explained(predicted: np.ndarray, measured: np.ndarray, axis: int = -1) -> np
     return np.divide(both**2, size, out=np.zeros_like(size), where=size > 0)
 
 
-def ordered(predicted: xr.DataArray, measured: xr.DataArray) -> xr.DataArray:
+def ordered(predicted: xr.DataArray, measured: xr.DataArray, along: Sequence[str] | None = None) -> xr.DataArray:
     """Return how far a prediction orders what is measured along every line of a square, (seed,), -1 to 1.
 
     Both are (seed, ...) over two or more axes. Spearman's correlation over one axis at each value of the others, 0 for
-    a constant; the mean over all lines of each axis, then over the axes.
+    a constant; the mean over all lines of each axis, then over the axes, all or those named.
     """
-    axes = [name for name in measured.dims if name != "seed"]
+    axes = [name for name in measured.dims if name != "seed"] if along is None else along
     lines = [
         rank_correlation(*(one.transpose("seed", ..., axis).values for one in (predicted, measured))) for axis in axes
     ]
