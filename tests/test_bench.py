@@ -48,7 +48,7 @@ def plain(bench):
 def test_the_public_method_trains_the_same_students(plain):
     e = plain.ensemble
     for i, condition in enumerate(e.conditions):
-        given = e.teachers[condition.teacher][:, 0]
+        given = e.teachers[condition.source][:, 0]
         students = public.Students(e.settings, condition, e.reference[:, 0], given, e.inputs[:, 0])
         for step in range(STEPS):
             students.step(e.orders[step])

