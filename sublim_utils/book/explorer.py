@@ -35,8 +35,8 @@ __all__ = [
     "write",
 ]
 
-SHOWN = ("phenomenon", "causal", "liminal")
-"""The experiments whose conditions it has."""
+SHOWN = ("primary", "hidden_trait", "phenomenon", "causal", "liminal")
+"""The experiments whose conditions it has; of one that is in several, the runs of the first."""
 
 BINS = 40
 """At most so many points of a quantity that is recorded at every step."""
@@ -46,9 +46,12 @@ SINGLE = 20
 
 LABELS = {
     "accuracy": "test accuracy",
+    "centred_accuracy": "centred accuracy",
     "test_loss": "trait loss on the test images (nats)",
+    "test_disc": "its discriminative part on the test images (nats)",
     "heldout_loss": "distillation loss on held-out inputs (nats)",
     "cosine": "cosine of trait and distillation gradient",
+    "update_cosine": "cosine of trait gradient and minus the update",
     "drive": "summed first-order drive (nats)",
 }
 
@@ -58,16 +61,26 @@ def by_condition(runs: xr.Dataset) -> dict[str, xr.Dataset]:
     return {str(name): runs.sel(condition=name, drop=True) for name in runs["condition"].values}
 
 
-def conditions(lab: Lab) -> Iterator[tuple[str, bool, xr.Dataset]]:
-    """Yield name, whether recorded, and runs (seed, ...) of every condition: the recorded ones, else the profile's."""
-    seen = set()
+def conditions(lab: Lab) -> Iterator[tuple[str, bool, xr.Dataset, xr.Dataset]]:
+    """Yield every condition's name, whether it is recorded, its runs (seed, ...) and the baseline's on its seeds.
+
+    The runs are the recorded ones, else the profile's. Recorded runs of different experiments may differ in seeds.
+    """
+    seen, bases = set(), []
     for name in SHOWN:
         recorded = lab.recorded(name)
         by_name = recorded or by_condition(lab.experiment(name))
+        bases += [by_name[STUDENT]] if STUDENT in by_name else []
         for condition, runs in by_name.items():
             if condition not in seen:
                 seen.add(condition)
-                yield condition, bool(recorded), runs
+                yield condition, bool(recorded), runs, _on_seeds_of(runs, bases)
+
+
+def _on_seeds_of(runs: xr.Dataset, bases: list[xr.Dataset]) -> xr.Dataset:
+    """Return the baseline on the seeds of some runs, from the first that has them."""
+    seeds = runs["seed"].values
+    return next(base.sel(seed=seeds) for base in bases if set(seeds) <= set(base["seed"].values))
 
 
 def ends(n_steps: int) -> np.ndarray:
@@ -80,19 +93,18 @@ def ends(n_steps: int) -> np.ndarray:
 
 
 def series(runs: xr.Dataset, steps_per_epoch: int) -> dict[str, xr.DataArray]:
-    """Return every quantity of some runs, dims (seed, x), x in epochs.
+    """Return every quantity that some runs have, dims (seed, x), x in epochs.
 
-    What is recorded at every step is averaged (cosine) or summed up (drive) to the end of each bin.
+    What is recorded at every step is averaged (cosines) or summed up (drive) to the end of each bin.
     """
-    quantities = {name: runs[name].rename(eval="x") for name in ("accuracy", "test_loss", "heldout_loss")}
-    quantities = {name: values.assign_coords(x=values["x"] / steps_per_epoch) for name, values in quantities.items()}
+    evaluated = {name: runs[name].rename(eval="x") for name in LABELS if name in runs and "eval" in runs[name].dims}
+    quantities = {name: values.assign_coords(x=values["x"] / steps_per_epoch) for name, values in evaluated.items()}
     stop = ends(runs.sizes["step"])
     start = np.concatenate([[0], stop[:-1]])
-    cosine = alignment.cosine(runs)
-    means = [cosine.isel(step=slice(a, b)).mean("step") for a, b in zip(start, stop, strict=True)]
-    quantities["cosine"] = (
-        xr.concat(means, "x").transpose("seed", "x").assign_coords(x=(start + stop) / 2 / steps_per_epoch)
-    )
+    for name, cosine in (("cosine", alignment.cosine(runs)), ("update_cosine", alignment.drive_cosine(runs))):
+        means = [cosine.isel(step=slice(a, b)).mean("step") for a, b in zip(start, stop, strict=True)]
+        binned = xr.concat(means, "x").transpose("seed", "x")
+        quantities[name] = binned.assign_coords(x=(start + stop) / 2 / steps_per_epoch)
     summed = runs["drive"].sum("layer").cumsum("step").isel(step=stop - 1).rename(step="x")
     quantities["drive"] = summed.transpose("seed", "x").assign_coords(x=stop / steps_per_epoch)
     return quantities
@@ -160,11 +172,12 @@ def weights(lab: Lab) -> dict[str, object]:
 def runs(lab: Lab) -> dict[str, object]:
     """Return all that the explorer shows, as JSON-able values."""
     per = lab.profile.settings().steps_per_epoch
-    shown = {name: (recorded, data, series(data, per)) for name, recorded, data in conditions(lab)}
-    _, _, base = shown[STUDENT]
-    look, rows = looks(list(shown)), []
-    for name, (recorded, data, values) in shown.items():
-        change = {q: v - base[q] for q, v in values.items() if name != STUDENT}
+    shown = list(conditions(lab))
+    look, rows, axes = looks([name for name, *_ in shown]), [], {}
+    for name, recorded, data, baseline in shown:
+        values, base = series(data, per), series(baseline, per)
+        axes = {**{q: {"label": LABELS[q], "x": numbers(v["x"])} for q, v in values.items()}, **axes}
+        change = {q: v - base[q] for q, v in values.items() if name != STUDENT and q in base}
         rows.append(
             {
                 "name": name,
@@ -180,8 +193,8 @@ def runs(lab: Lab) -> dict[str, object]:
                 "classes": over_seeds(data["class_accuracy"].transpose("seed", "eval", "class")),
             }
         )
-    axes = {q: {"label": LABELS[q], "x": numbers(base[q]["x"])} for q in LABELS}
-    return {"baseline": STUDENT, "quantities": axes, "conditions": rows, "weights": weights(lab)}
+    quantities = {q: axes[q] for q in LABELS if q in axes}
+    return {"baseline": STUDENT, "quantities": quantities, "conditions": rows, "weights": weights(lab)}
 
 
 def write(results: str | Path, folder: str | Path, profiles: str | Path = "profiles.toml") -> None:

@@ -61,6 +61,23 @@ def test_values_are_the_runs_and_differences_are_paired(lab, students):
     assert row["profile"] == lab.profile.name
 
 
+def test_differences_are_from_the_baseline_on_the_same_seeds(lab, students, monkeypatch):
+    """Recorded experiments have seeds of their own, and older ones lack what is measured since."""
+    base, other = (students.sel(condition=name, drop=True) for name in ("student (aux)", "projected"))
+    later = {"student (aux)": base.sel(seed=[0, 1])}
+    older = {"student (aux)": base.sel(seed=[2]), "projected": other.sel(seed=[2]).drop_vars("centred_accuracy")}
+    monkeypatch.setattr(explorer, "SHOWN", ("later", "older"))
+    monkeypatch.setattr(lab, "recorded", {"later": later, "older": older}.get)
+    found = explorer.runs(lab)
+    first, second = found["conditions"]
+    assert (first["seeds"], second["seeds"]) == ([0, 1], [2])
+    change = float((other - base)["accuracy"].sel(seed=2).isel(eval=-1))
+    assert second["change"]["accuracy"]["mean"][-1] == pytest.approx(change, abs=1e-4)
+    assert "centred_accuracy" in found["quantities"]
+    assert "centred_accuracy" in first["values"]
+    assert "centred_accuracy" not in {*second["values"], *second["change"]}
+
+
 def test_bins_keep_the_sum_of_the_drive_and_the_mean_of_the_cosine(students):
     one = students.sel(condition="projected", drop=True)
     found = explorer.series(one, 4)
