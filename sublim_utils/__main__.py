@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from sublim_utils.engine import data
+from sublim_utils.engine import data, sources
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.experiments import EXPERIMENTS
 from sublim_utils.runs.filling import DivergenceError, MissingRunsError
@@ -80,7 +80,7 @@ def check_results(folder: str) -> None:
 def fetch(tasks: list[str]) -> None:
     """Fetch and check the images of some tasks."""
     for task in tasks:
-        require("task", task, task in data.SHA256, f"one of {sorted(data.SHA256)}")
+        require("task", task, task in sources.SHA256, f"one of {sorted(sources.SHA256)}")
     for task in tasks:
         data.fetch(task)
 

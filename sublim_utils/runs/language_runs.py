@@ -9,20 +9,7 @@ from sublim_utils.runs.experiment import Experiment, of_points
 from sublim_utils.runs.sweeps import STUDENT, Point, point
 from sublim_utils.settings import Condition
 
-__all__ = [
-    "BESIDE",
-    "FEW",
-    "FEW_BESIDE",
-    "LANGUAGE_EXPERIMENTS",
-    "MAPPING",
-    "MAPPINGS",
-    "PENALTIES",
-    "PREFERENCE",
-    "PREFERENCES",
-    "RECORDED_BESIDE",
-    "SIZES",
-    "STRENGTHS",
-]
+__all__ = ["BESIDE", "FEW", "FEW_BESIDE", "LANGUAGE_EXPERIMENTS", "MAPPING", "MAPPINGS", "PENALTIES", "PREFERENCE", "PREFERENCES", "RECORDED_BESIDE", "SIZES", "STRENGTHS"]
 
 PREFERENCE: Mapping[str, object] = {"task": "preference"}
 MAPPING: Mapping[str, object] = {"task": "mapping", "inputs": "sentences"}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sublim_utils.book import trial
-from sublim_utils.engine import data
+from sublim_utils.engine import data, sources
 
 
 def written(folder):
@@ -53,7 +53,7 @@ def test_the_page_has_the_protocols_digits_and_sizes(folder, few, monkeypatch):
 @pytest.mark.parametrize("reason", ["npm: not there", "wrong sum"])
 def test_without_the_library_the_page_says_why(folder, monkeypatch, capsys, reason):
     def nothing():
-        raise data.SourceError(reason)
+        raise sources.SourceError(reason)
 
     monkeypatch.setattr(trial, "library", nothing)
     trial.write(folder)
@@ -63,8 +63,8 @@ def test_without_the_library_the_page_says_why(folder, monkeypatch, capsys, reas
 
 def test_a_library_of_another_sum_is_refused_and_not_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("SUBLIM_DATA", str(tmp_path))
-    monkeypatch.setattr(data, "npm_member", lambda package, member: b"something else")
-    with pytest.raises(data.SourceError, match="tf-core.min.js"):
+    monkeypatch.setattr(sources, "npm_member", lambda package, member: b"something else")
+    with pytest.raises(sources.SourceError, match="tf-core.min.js"):
         trial.library()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -72,7 +72,7 @@ def test_a_library_of_another_sum_is_refused_and_not_kept(tmp_path, monkeypatch)
 def test_the_library_is_fetched_once(tmp_path, monkeypatch):
     monkeypatch.setenv("SUBLIM_DATA", str(tmp_path))
     asked = []
-    monkeypatch.setattr(data, "npm_member", lambda package, member: asked.append(member) or member.encode())
+    monkeypatch.setattr(sources, "npm_member", lambda package, member: asked.append(member) or member.encode())
     known = {name: (p, m, trial.hashlib.sha256(m.encode()).hexdigest()) for name, (p, m, _) in trial.LIBRARY.items()}
     monkeypatch.setattr(trial, "LIBRARY", known)
     assert trial.library() == trial.library() == {name: m.encode() for name, (_, m, _) in known.items()}

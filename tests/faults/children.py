@@ -14,7 +14,7 @@ import torch
 import torchvision.datasets
 
 from sublim_utils import __main__
-from sublim_utils.engine import data
+from sublim_utils.engine import sources
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 
@@ -35,7 +35,7 @@ def mirrors(urls: Iterable[str], patience: float = 20.0, deadline: float = 60.0)
     """Put other mirrors in place of torchvision's, and leave no package manager."""
     for task in (torchvision.datasets.MNIST, torchvision.datasets.FashionMNIST):
         task.mirrors = list(urls)
-    data.SOCKET_TIMEOUT, data.FETCH_DEADLINE = patience, deadline
+    sources.SOCKET_TIMEOUT, sources.FETCH_DEADLINE = patience, deadline
     os.environ["PATH"] = "/nonexistent"
 
 

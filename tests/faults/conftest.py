@@ -16,7 +16,7 @@ from threading import Thread
 import pytest
 import xarray as xr
 
-from sublim_utils.engine import data
+from sublim_utils.engine import data, sources
 from sublim_utils.runs.store import Store
 from tests.faults import children, tally
 
@@ -199,7 +199,7 @@ def undisturbed(tmp_path_factory, forks, mnist):
 @pytest.fixture(scope="session")
 def server(mnist):
     """The URL of a mirror on this machine that serves MNIST."""
-    packed = {f"/{name}.gz": gzip.compress((mnist / name).read_bytes(), 1) for name in data.SHA256["mnist"]}
+    packed = {f"/{name}.gz": gzip.compress((mnist / name).read_bytes(), 1) for name in sources.SHA256["mnist"]}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from sublim_utils.book import chapters, claims
-from sublim_utils.engine import data
+from sublim_utils.engine import sources
 from sublim_utils.runs import lab as module
 from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.experiments import EXPERIMENTS
@@ -49,7 +49,7 @@ def damaged(path: Path, damage: str) -> bytes:
 def test_raw_files_are_set_aside_and_fetched_again(place, mnist, server, damage):
     cache = place.folder / "cache" / "mnist"
     shutil.copytree(mnist, cache)
-    lying = {name: damaged(cache / name, damage) for name in data.SHA256["mnist"]}
+    lying = {name: damaged(cache / name, damage) for name in sources.SHA256["mnist"]}
     done = place.call("fetch", SUBLIM_DATA=cache.parent, faults=[(children.mirrors, [server])])
     assert done.code == 0, done.output
     for name, content in lying.items():
@@ -60,11 +60,11 @@ def test_raw_files_are_set_aside_and_fetched_again(place, mnist, server, damage)
 def test_raw_files_that_were_swapped_are_told_apart(place, mnist):
     cache = place.folder / "cache" / "mnist"
     shutil.copytree(mnist, cache)
-    (cache / data.TEST_LABELS).write_bytes((cache / data.TRAIN_LABELS).read_bytes())
+    (cache / sources.TEST_LABELS).write_bytes((cache / sources.TRAIN_LABELS).read_bytes())
     tally.counts["damaged"] += 1
     done = place.call("fetch", SUBLIM_DATA=cache.parent, faults=[(children.mirrors, [])])
-    done.failed("DataError", data.TEST_LABELS, *data.SHA256["mnist"].values())
-    assert not (cache / data.TEST_LABELS).exists()
+    done.failed("DataError", sources.TEST_LABELS, *sources.SHA256["mnist"].values())
+    assert not (cache / sources.TEST_LABELS).exists()
 
 
 @damages

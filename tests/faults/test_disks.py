@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sublim_utils.engine import data
+from sublim_utils.engine import sources
 from tests.faults import children, tally
 from tests.faults.conftest import RUN
 from tests.faults.test_damaged import recorded_claims
@@ -97,7 +97,7 @@ def test_read_only_images_are_read_and_what_they_lack_is_named(place, mnist):
     for name in ("whole", "damaged"):
         shutil.copytree(mnist, place.folder / name / "mnist")
         (place.folder / name / "mnist" / ".lock").unlink(missing_ok=True)
-    (place.folder / "damaged" / "mnist" / data.TEST_LABELS).write_bytes(b"x")
+    (place.folder / "damaged" / "mnist" / sources.TEST_LABELS).write_bytes(b"x")
     for name in ("whole", "damaged"):
         read_only(place.folder / name)
     code, output = ended(place, "fetch", SUBLIM_DATA=place.folder / "whole")

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from sublim_utils.engine import data
+from sublim_utils.engine import data, sources
 from tests.engine.test_data import WAYS_TO_FAIL
 from tests.faults import children, tally
 
@@ -43,7 +43,7 @@ def test_mirrors_that_fail_in_every_way_are_one_error_in_bounded_time(place, lia
     begun, cache = time.monotonic(), place.folder / "cache"
     done = place.call("fetch", task, SUBLIM_DATA=cache, faults=[(children.mirrors, urls, PATIENCE, DEADLINE)])
     assert time.monotonic() - begun < 60 + len(urls) * (PATIENCE + DEADLINE)
-    done.failed("DataError", *urls, *data.SHA256[task].values(), "SUBLIM_DATA")
+    done.failed("DataError", *urls, *sources.SHA256[task].values(), "SUBLIM_DATA")
     assert {path.name for path in cache.rglob("*")} <= {task, ".lock"}
     tally.counts["mirrors"] += len(urls)
 
@@ -52,7 +52,7 @@ def test_after_mirrors_that_fail_in_every_way_a_good_one_serves(place, liar, ser
     urls = [f"{liar}/{way.replace(' ', '%20')}/" for way in WAYS_TO_FAIL]
     cache = place.folder / "cache"
     shutil.copytree(data.fetch("mnist"), cache / "mnist")
-    (cache / "mnist" / data.TEST_LABELS).unlink()  # one file only: each way takes its time
+    (cache / "mnist" / sources.TEST_LABELS).unlink()  # one file only: each way takes its time
     faults = [(children.mirrors, [*urls, server], PATIENCE, DEADLINE)]
     done = place.call("fetch", SUBLIM_DATA=cache, faults=faults)
     assert done.code == 0, done.output
@@ -66,7 +66,7 @@ def test_without_any_network_the_real_sources_are_one_error_in_bounded_time(plac
     done = place.call("fetch", task, faults=[(children.no_network,)], **folders)
     if "unshare" in done.output:
         pytest.skip("leaving the network needs root")
-    done.failed("DataError", "torchvision's mirrors", *data.SHA256[task].values())
+    done.failed("DataError", "torchvision's mirrors", *sources.SHA256[task].values())
     assert done.seconds < 120
     assert {path.name for path in (place.folder / "cache").rglob("*")} <= {task, ".lock"}
     tally.counts["mirrors"] += 1
