@@ -14,7 +14,26 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from typing import Literal, Self
 
-__all__ = ["BLOCKS", "LANGUAGE", "LANGUAGE_TASKS", "N_CLASS", "N_SEEDS", "SEVERAL", "STUDENT_ONLY", "Condition", "Direction", "Inputs", "Logits", "Options", "Schedule", "Settings", "SettingsError", "check_seeds", "refuse", "require"]
+__all__ = [
+    "BLOCKS",
+    "LANGUAGE",
+    "LANGUAGE_TASKS",
+    "N_CLASS",
+    "N_SEEDS",
+    "SEVERAL",
+    "STUDENT_ONLY",
+    "Condition",
+    "Direction",
+    "Inputs",
+    "Logits",
+    "Options",
+    "Schedule",
+    "Settings",
+    "SettingsError",
+    "check_seeds",
+    "refuse",
+    "require",
+]
 
 N_CLASS = 10
 """Number of class logits; they come first, the auxiliary logits behind them."""

@@ -7,7 +7,22 @@ import xarray as xr
 
 from sublim_utils.analysis.knowledge import gain
 
-__all__ = ["applied_cosine", "cosine", "displacement_cosine", "drive_cosine", "falls_to", "fraction_positive", "gain_share", "half_point", "noise_free_square", "per_epoch", "random_cosines", "slope", "smooth", "trait_loss_change"]
+__all__ = [
+    "applied_cosine",
+    "cosine",
+    "displacement_cosine",
+    "drive_cosine",
+    "falls_to",
+    "fraction_positive",
+    "gain_share",
+    "half_point",
+    "noise_free_square",
+    "per_epoch",
+    "random_cosines",
+    "slope",
+    "smooth",
+    "trait_loss_change",
+]
 
 
 def cosine(runs: xr.Dataset, *, layer: bool = False) -> xr.DataArray:

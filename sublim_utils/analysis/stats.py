@@ -7,7 +7,22 @@ import numpy as np
 import scipy.stats
 import xarray as xr
 
-__all__ = ["LEVEL", "Interval", "Paired", "band", "bootstrap_interval", "compare", "holm", "mean_interval", "over_pairs", "paired", "rank_correlation", "ratio_of_means", "share_interval", "upper_end"]
+__all__ = [
+    "LEVEL",
+    "Interval",
+    "Paired",
+    "band",
+    "bootstrap_interval",
+    "compare",
+    "holm",
+    "mean_interval",
+    "over_pairs",
+    "paired",
+    "rank_correlation",
+    "ratio_of_means",
+    "share_interval",
+    "upper_end",
+]
 
 LEVEL = 0.95
 

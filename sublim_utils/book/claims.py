@@ -21,7 +21,20 @@ from sublim_utils.engine.data import DataError
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.profiles import Profile, results_folder
 
-__all__ = ["SIGNS", "VERDICTS", "VERDICT_CHAPTER", "Claim", "Claims", "as_json", "badge", "chapter_link", "collect", "read", "recorded", "registered"]
+__all__ = [
+    "SIGNS",
+    "VERDICTS",
+    "VERDICT_CHAPTER",
+    "Claim",
+    "Claims",
+    "as_json",
+    "badge",
+    "chapter_link",
+    "collect",
+    "read",
+    "recorded",
+    "registered",
+]
 
 SIGNS = {"agrees": "✓", "differs": "✗", "inconclusive": "?", "not tested": "–"}
 VERDICTS = tuple(SIGNS)

@@ -17,7 +17,23 @@ from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import RECORDED, Profile, profile_parameters
 from sublim_utils.runs.sweeps import STUDENT
 
-__all__ = ["BINS", "LABELS", "SHOWN", "SINGLE", "by_condition", "conditions", "ends", "looks", "numbers", "over_seeds", "runs", "series", "shades", "weights", "write"]
+__all__ = [
+    "BINS",
+    "LABELS",
+    "SHOWN",
+    "SINGLE",
+    "by_condition",
+    "conditions",
+    "ends",
+    "looks",
+    "numbers",
+    "over_seeds",
+    "runs",
+    "series",
+    "shades",
+    "weights",
+    "write",
+]
 
 SHOWN = ("primary", "hidden_trait", "phenomenon", "causal", "liminal")
 """The experiments whose conditions it has; of one that is in several, the runs of the first."""

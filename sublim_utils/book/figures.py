@@ -15,7 +15,28 @@ from numpy.typing import ArrayLike
 from sublim_utils.analysis.stats import band, mean_interval
 from sublim_utils.book import regression
 
-__all__ = ["CHANCE", "COLOURS", "DASHES", "HATCHES", "MARKERS", "PALETTE", "STYLE", "area", "chance_line", "colour", "curve", "dashes", "dots", "epochs_axis", "estimates", "legend_above", "line", "marker", "use_style", "zero_lines"]
+__all__ = [
+    "CHANCE",
+    "COLOURS",
+    "DASHES",
+    "HATCHES",
+    "MARKERS",
+    "PALETTE",
+    "STYLE",
+    "area",
+    "chance_line",
+    "colour",
+    "curve",
+    "dashes",
+    "dots",
+    "epochs_axis",
+    "estimates",
+    "legend_above",
+    "line",
+    "marker",
+    "use_style",
+    "zero_lines",
+]
 
 PALETTE = {
     "blue": "#0072b2",

@@ -21,7 +21,18 @@ from matplotlib.patches import Rectangle
 from sublim_utils.engine.files import root, write_atomically
 from sublim_utils.settings import require
 
-__all__ = ["FLOOR", "MARGIN", "OF_CLAIMS", "WATCH", "agreement", "drawn", "expect", "expected_path", "figures_seen", "watch"]
+__all__ = [
+    "FLOOR",
+    "MARGIN",
+    "OF_CLAIMS",
+    "WATCH",
+    "agreement",
+    "drawn",
+    "expect",
+    "expected_path",
+    "figures_seen",
+    "watch",
+]
 
 MARGIN = 4.0
 """A tolerance, in units of the largest difference between the executions, of any number of the same group."""

@@ -9,7 +9,29 @@ from sublim_utils.book.claims import VERDICT_CHAPTER, Claim, badge, chapter_link
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.profiles import RECORDED, results_folder
 
-__all__ = ["CONCLUSIONS", "END", "FINDINGS", "HEADLINE", "QUOTED", "START", "anchor", "comparison", "criteria_table", "described", "ending", "for_prose", "load_claims", "overlap", "quoting", "runs_table", "summary_table", "table", "verdict_table", "with_claims", "write_pages"]
+__all__ = [
+    "CONCLUSIONS",
+    "END",
+    "FINDINGS",
+    "HEADLINE",
+    "QUOTED",
+    "START",
+    "anchor",
+    "comparison",
+    "criteria_table",
+    "described",
+    "ending",
+    "for_prose",
+    "load_claims",
+    "overlap",
+    "quoting",
+    "runs_table",
+    "summary_table",
+    "table",
+    "verdict_table",
+    "with_claims",
+    "write_pages",
+]
 
 FINDINGS = Path(__file__).with_name("findings.md")
 """What the book found, in sentences that quote the claims: for the first page and the README."""

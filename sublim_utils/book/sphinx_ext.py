@@ -11,7 +11,25 @@ from sphinx.util import logging
 
 from sublim_utils.book.claims import registered
 
-__all__ = ["CHAPTER", "CURVED", "DIGITS", "FIGURE", "ICON_SCRIPT", "MARKER_STYLE", "NAME", "PATH", "REGISTER", "UNUSED", "claim", "lighten", "mend_page", "offer_repository", "setup", "shortened", "to_chapters"]
+__all__ = [
+    "CHAPTER",
+    "CURVED",
+    "DIGITS",
+    "FIGURE",
+    "ICON_SCRIPT",
+    "MARKER_STYLE",
+    "NAME",
+    "PATH",
+    "REGISTER",
+    "UNUSED",
+    "claim",
+    "lighten",
+    "mend_page",
+    "offer_repository",
+    "setup",
+    "shortened",
+    "to_chapters",
+]
 
 ICON_SCRIPT = re.compile(r'<script [^>]*src="[^"]*fontawesome\.js[^"]*"[^>]*></script>')
 PATH, DIGITS = re.compile(r' [dxy]="[^"]*"'), re.compile(r"(\.\d)\d+")

@@ -14,7 +14,19 @@ from sublim_utils.engine.modules import Module
 from sublim_utils.engine.network import MLP, Network
 from sublim_utils.settings import N_CLASS, Settings
 
-__all__ = ["CNN", "MODULES", "SIDE", "Attention", "Block", "Causal", "Transformer", "ViT", "drawn", "network_of", "normed"]
+__all__ = [
+    "CNN",
+    "MODULES",
+    "SIDE",
+    "Attention",
+    "Block",
+    "Causal",
+    "Transformer",
+    "ViT",
+    "drawn",
+    "network_of",
+    "normed",
+]
 
 SIDE = 28  # pixels
 

@@ -16,7 +16,20 @@ from sublim_utils.engine import losses
 from sublim_utils.engine.network import Network, Workspace
 from sublim_utils.settings import N_CLASS
 
-__all__ = ["EVAL_CHUNK", "NEWTON_STEPS", "RIDGE", "accuracy", "calibrated_accuracy", "centred_accuracy", "confusion", "entropy", "logits_of", "mutual_information", "outputs_of", "probe_accuracy"]
+__all__ = [
+    "EVAL_CHUNK",
+    "NEWTON_STEPS",
+    "RIDGE",
+    "accuracy",
+    "calibrated_accuracy",
+    "centred_accuracy",
+    "confusion",
+    "entropy",
+    "logits_of",
+    "mutual_information",
+    "outputs_of",
+    "probe_accuracy",
+]
 
 EVAL_CHUNK = 2500  # inputs at a time, to bound the memory of an evaluation
 RIDGE = 1e-3  # of the probe, in units of the features' mean square

@@ -9,7 +9,18 @@ from sublim_utils.engine import data
 from sublim_utils.engine.seeds import generator
 from sublim_utils.settings import Settings
 
-__all__ = ["BLUR_SIGMA", "N_HELDOUT", "UNIFORM_STD", "blurred", "coloured", "distillation_inputs", "draw", "gaussian", "root", "uniform"]
+__all__ = [
+    "BLUR_SIGMA",
+    "N_HELDOUT",
+    "UNIFORM_STD",
+    "blurred",
+    "coloured",
+    "distillation_inputs",
+    "draw",
+    "gaussian",
+    "root",
+    "uniform",
+]
 
 UNIFORM_STD = 3**-0.5
 """Standard deviation of U(-1, 1); every other noise is scaled to it."""

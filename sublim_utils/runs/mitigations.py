@@ -4,7 +4,22 @@ from typing import get_args
 
 from sublim_utils.settings import Condition, Logits, Schedule
 
-__all__ = ["BASE_DECAYS", "FAMILIES", "FEW", "FEW_PENALTIES", "GRADIENT_NOISES", "INIT_NOISES", "LAMBDAS", "PENALISED", "SCHEDULES", "TEMPERATURES", "family", "others", "penalties", "schedules"]
+__all__ = [
+    "BASE_DECAYS",
+    "FAMILIES",
+    "FEW",
+    "FEW_PENALTIES",
+    "GRADIENT_NOISES",
+    "INIT_NOISES",
+    "LAMBDAS",
+    "PENALISED",
+    "SCHEDULES",
+    "TEMPERATURES",
+    "family",
+    "others",
+    "penalties",
+    "schedules",
+]
 
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 PENALISED: tuple[Schedule, ...] = ("first_epoch", "constant")  # of the grid of penalties

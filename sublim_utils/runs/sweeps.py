@@ -7,7 +7,22 @@ from dataclasses import dataclass, field, replace
 from sublim_utils.runs.conditions import PROJECTED, UPDATE_PROJECTED
 from sublim_utils.settings import Condition, Settings
 
-__all__ = ["AXES", "DEFAULT", "FEW_NOISES", "PROJECTIONS", "SIGMAS", "STUDENT", "Axis", "Point", "init_noises", "multiple", "names", "network", "own_points", "point"]
+__all__ = [
+    "AXES",
+    "DEFAULT",
+    "FEW_NOISES",
+    "PROJECTIONS",
+    "SIGMAS",
+    "STUDENT",
+    "Axis",
+    "Point",
+    "init_noises",
+    "multiple",
+    "names",
+    "network",
+    "own_points",
+    "point",
+]
 
 STUDENT = "student (aux)"
 PROJECTIONS = {"projected": PROJECTED, "update projected": UPDATE_PROJECTED}

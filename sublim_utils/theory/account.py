@@ -29,7 +29,23 @@ from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Condition, Settings, require
 from sublim_utils.theory.quantities import Trait
 
-__all__ = ["ORDERS", "VERSION", "acting_curvature", "closure", "displaced", "displacement", "first_order", "fixed_set", "measured", "one_step", "replay", "sampled", "sampled_steps", "straight_line", "trapezoid"]
+__all__ = [
+    "ORDERS",
+    "VERSION",
+    "acting_curvature",
+    "closure",
+    "displaced",
+    "displacement",
+    "first_order",
+    "fixed_set",
+    "measured",
+    "one_step",
+    "replay",
+    "sampled",
+    "sampled_steps",
+    "straight_line",
+    "trapezoid",
+]
 
 VERSION = 1
 """Part of the address of what is stored of replays: raise it when a change alters what they return."""

@@ -21,7 +21,20 @@ from torch.func import grad, jacrev, jvp
 from sublim_utils.settings import require
 from sublim_utils.theory.quantities import Imitation, distance
 
-__all__ = ["ROUNDING", "LinearStudent", "Scaling", "Step", "departure", "descend", "followed", "holds", "plain", "running", "smoothness_root", "trait_path"]
+__all__ = [
+    "ROUNDING",
+    "LinearStudent",
+    "Scaling",
+    "Step",
+    "departure",
+    "descend",
+    "followed",
+    "holds",
+    "plain",
+    "running",
+    "smoothness_root",
+    "trait_path",
+]
 
 ROUNDING = 1e-10
 """What float64 may cost a statement here, relative; of a loss in nats 1e-14 more."""

@@ -26,7 +26,21 @@ from sublim_utils.theory.approach import LinearStudent, Scaling
 from sublim_utils.theory.lazy_checks import SHARE, imitation_of
 from sublim_utils.theory.lemma import DIRECTIONS, LOSSES, Start, first_images
 
-__all__ = ["BELOW", "BEYOND", "N_LINEAR", "REAL", "SCALINGS", "STATEMENTS", "VERSION", "batches_of", "fresh_batches", "linear", "near_teacher", "real", "scaling_of"]
+__all__ = [
+    "BELOW",
+    "BEYOND",
+    "N_LINEAR",
+    "REAL",
+    "SCALINGS",
+    "STATEMENTS",
+    "VERSION",
+    "batches_of",
+    "fresh_batches",
+    "linear",
+    "near_teacher",
+    "real",
+    "scaling_of",
+]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""

@@ -20,7 +20,18 @@ from torch.func import grad
 
 from sublim_utils.theory.quantities import Imitation, dense, hidden, metric_root
 
-__all__ = ["SLOPE", "LazyStudent", "adam_on", "descend", "descend_adam", "descend_linearised", "flow_linearised", "followed", "linearised_gradient", "tangent_kernel"]
+__all__ = [
+    "SLOPE",
+    "LazyStudent",
+    "adam_on",
+    "descend",
+    "descend_adam",
+    "descend_linearised",
+    "flow_linearised",
+    "followed",
+    "linearised_gradient",
+    "tangent_kernel",
+]
 
 SLOPE = {"relu": lambda h: (h > 0).to(h), "tanh": lambda h: 1 - h.square(), "identity": torch.ones_like}
 """The derivative of each activation, as a function of its output h."""

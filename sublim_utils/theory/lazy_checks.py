@@ -22,7 +22,17 @@ from sublim_utils.settings import Settings
 from sublim_utils.theory import lazy, quantities
 from sublim_utils.theory.lemma import DIRECTIONS, LOSSES, Start, first_images, inputs_of
 
-__all__ = ["REAL", "SHARE", "VERSION", "closed_form", "imitation_of", "integrated_flow", "overlap_gap", "real_network", "trained"]
+__all__ = [
+    "REAL",
+    "SHARE",
+    "VERSION",
+    "closed_form",
+    "imitation_of",
+    "integrated_flow",
+    "overlap_gap",
+    "real_network",
+    "trained",
+]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""

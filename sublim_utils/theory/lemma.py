@@ -26,7 +26,26 @@ from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Settings
 from sublim_utils.theory import quantities
 
-__all__ = ["DIRECTIONS", "KINDS", "LOGITS", "LOSSES", "N_CASES", "N_DESCENTS", "RESOLVED", "VERSION", "Start", "cases", "change", "descent", "expansion", "first_images", "inner_products", "inputs_of", "pair", "pairs"]
+__all__ = [
+    "DIRECTIONS",
+    "KINDS",
+    "LOGITS",
+    "LOSSES",
+    "N_CASES",
+    "N_DESCENTS",
+    "RESOLVED",
+    "VERSION",
+    "Start",
+    "cases",
+    "change",
+    "descent",
+    "expansion",
+    "first_images",
+    "inner_products",
+    "inputs_of",
+    "pair",
+    "pairs",
+]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""

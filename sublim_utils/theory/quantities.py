@@ -18,7 +18,25 @@ from torch.func import grad, jvp, vjp
 from sublim_utils.engine.network import MLP, Network
 from sublim_utils.settings import N_CLASS, require
 
-__all__ = ["Imitation", "Trait", "adam_step", "dense", "distance", "hidden", "layer_cosines", "logits", "metric_root", "order", "predicted_change", "random_like", "same_pattern", "slope_at_zero", "split", "student_inner", "vector_cosine"]
+__all__ = [
+    "Imitation",
+    "Trait",
+    "adam_step",
+    "dense",
+    "distance",
+    "hidden",
+    "layer_cosines",
+    "logits",
+    "metric_root",
+    "order",
+    "predicted_change",
+    "random_like",
+    "same_pattern",
+    "slope_at_zero",
+    "split",
+    "student_inner",
+    "vector_cosine",
+]
 
 
 def logits(network: Network, theta: Tensor, x: Tensor) -> Tensor:

@@ -27,7 +27,21 @@ from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Settings
 from sublim_utils.theory import quantities
 
-__all__ = ["SCALINGS", "STEPS", "VERSION", "FirstStep", "far", "far_teacher", "longer", "longer_step", "near", "near_teacher", "start_in", "steps_looked_at", "trained"]
+__all__ = [
+    "SCALINGS",
+    "STEPS",
+    "VERSION",
+    "FirstStep",
+    "far",
+    "far_teacher",
+    "longer",
+    "longer_step",
+    "near",
+    "near_teacher",
+    "start_in",
+    "steps_looked_at",
+    "trained",
+]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""

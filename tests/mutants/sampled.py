@@ -1,0 +1,162 @@
+"""A mutation tool's mutants, sampled: how many of them do the unit tests notice?
+
+``python -m tests.mutants.sampled N`` lists the places that cosmic-ray knows to change in `MODULES`, takes N of them at
+random and one change at each, and runs the module's tests on a copy of the sources; a mutant that these let live meets
+the tests of all rooms in `ROOMS`. The report is written for the book. cosmic-ray is not among the book's dependencies:
+``.venv/bin/python -m pip install cosmic-ray==8.7.0``.
+"""
+
+import argparse
+import ast
+import random
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sublim_utils.analysis.stats import share_interval
+from tests.mutants.__main__ import fails
+from tests.mutants.faults import scratch
+from tests.sources import ROOT
+
+if TYPE_CHECKING:
+    from cosmic_ray.work_item import MutationSpec
+
+__all__ = ["MODULES", "REPORT", "Mutant", "mutant", "places", "report", "sample", "without_annotations"]
+
+PACKAGE = ROOT / "sublim_utils"
+MODULES = [
+    *sorted(p for p in (PACKAGE / "engine").glob("*.py") if p.stem != "__init__"),
+    *(PACKAGE / name for name in ("analysis/stats.py", "analysis/alignment.py", "theory/account.py")),
+]
+TESTED_BY = {
+    "devices": "engine/test_students.py", "ensemble": "engine/test_students.py", "language": "engine/test_words.py",
+    "layers": "engine/test_network.py", "look": "engine/test_students.py", "sources": "engine/test_data.py",
+    "tasks": "engine/test_digits.py", "vectors": "engine/test_interventions.py",
+}  # fmt: skip
+"""The tests that a module without tests of its own name meets first."""
+
+ROOMS = ("tests/engine", "tests/analysis", "tests/theory", "tests/test_settings.py", "tests/runs/test_lab.py")
+REPORT = ROOT / "book" / "mutation.md"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One place of a module, changed: its line there, the operator that did it, and the module's whole text."""
+
+    module: Path
+    line: int
+    operator: str
+    text: str
+
+    @property
+    def first_tests(self) -> str:
+        """The tests that it meets first."""
+        room, stem = self.module.parent.name, self.module.stem
+        return f"tests/{TESTED_BY.get(stem, f'{room}/test_{stem}.py')}"
+
+    def described(self) -> str:
+        """Return module, line and what the line became."""
+        name = self.module.relative_to(ROOT).as_posix()
+        before, after = (t.splitlines() for t in (self.module.read_text(encoding="utf-8"), self.text))
+        changed = next((b.strip() for a, b in zip(before, after, strict=False) if a != b), "")
+        return f"`{name}:{self.line}` {self.operator}: `{changed}`"
+
+
+def without_annotations(text: str) -> str:
+    """Return a module's syntax tree without annotations, which nothing computes with; "" if it is no Python."""
+
+    class Bare(ast.NodeTransformer):
+        def visit(self, node: ast.AST) -> ast.AST:
+            for name in ("annotation", "returns"):
+                if getattr(node, name, None) is not None:
+                    setattr(node, name, ast.Constant(0))
+            return self.generic_visit(node)
+
+    try:
+        return ast.dump(Bare().visit(ast.parse(text)))
+    except SyntaxError:
+        return ""
+
+
+def places(module: Path) -> dict[tuple[int, str], list["MutationSpec"]]:
+    """Return what cosmic-ray would do to a module, by line and kind of operator."""
+    from cosmic_ray.commands import init
+    from cosmic_ray.work_db import WorkDB, use_db
+
+    found = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder, use_db(Path(folder) / "work.sqlite", WorkDB.Mode.create) as work:
+        init([module], work, {})
+        for spec in (spec for item in work.work_items for spec in item.mutations):
+            found[spec.start_pos[0], spec.operator_name.split("_")[0]].append(spec)
+    return found
+
+
+def mutant(spec: "MutationSpec") -> Mutant | None:
+    """Return what becomes of a module; None if that is no Python, or differs in annotations only."""
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    text = spec.module_path.read_text(encoding="utf-8")
+    changed = mutate_code(text, get_operator(spec.operator_name)(**spec.operator_args), spec.occurrence)
+    if not changed or without_annotations(changed) in ("", without_annotations(text)):
+        return None
+    return Mutant(spec.module_path, spec.start_pos[0], spec.operator_name.split("/")[-1], changed)
+
+
+def sample(seed: int) -> Iterator[Mutant]:
+    """Yield mutants of all modules in random order, one at a place."""
+    rng = random.Random(seed)
+    specs = [of_place for module in MODULES for _, of_place in sorted(places(module).items())]
+    rng.shuffle(specs)
+    for of_place in specs:
+        rng.shuffle(of_place)
+        yield from islice(filter(None, map(mutant, of_place)), 1)
+
+
+def survives(folder: Path, one: Mutant) -> bool:
+    """Say whether a mutant passes the tests, in a copy of the sources that is as before in the end."""
+    path = folder / one.module.relative_to(ROOT)
+    before = path.read_text(encoding="utf-8")
+    path.write_text(one.text, encoding="utf-8")
+    try:
+        return not (fails(folder, one.first_tests) or fails(folder, *ROOMS))
+    finally:
+        path.write_text(before, encoding="utf-8")
+
+
+def report(tried: dict[Mutant, bool]) -> str:
+    """Return the share that is noticed, with its exact interval, and the mutants that live."""
+    noticed = share_interval([not lives for lives in tried.values()])
+    living = [f"- {one.described()}" for one, lives in tried.items() if lives]
+    head = f"Of {len(tried)} mutants sampled the unit tests notice {noticed:.3f}. Those that live:"
+    return "\n".join([head, "", *(living or ["- none"]), ""])
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants.sampled", description=__doc__)
+    parser.add_argument("n", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    tried: dict[Mutant, bool] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = scratch(Path(name))
+        if failing := fails(folder, *ROOMS):
+            sys.stderr.write(f"without a mutant {failing} fails: nothing is said of mutants\n")
+            return 1
+        for one in islice(sample(arguments.seed), arguments.n):
+            tried[one] = survives(folder, one)
+            sys.stdout.write(f"{len(tried)}: {'LIVES' if tried[one] else 'noticed'}: {one.described()}\n")
+            sys.stdout.flush()
+            REPORT.write_text(report(tried), encoding="utf-8")
+    sys.stdout.write(REPORT.read_text(encoding="utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
