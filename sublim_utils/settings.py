@@ -221,7 +221,7 @@ class Settings(Options):
     student_epochs: int = 5
     teacher_lr: float = 3e-4
     student_lr: float = 3e-4
-    optimizer: Literal["adam", "sgd", "momentum"] = "adam"  # the student's
+    optimizer: Literal["adam", "sgd", "momentum", "signsgd", "rmsprop", "adamw"] = "adam"  # the student's
     loss: Literal["kl", "mse"] = "kl"  # KL(teacher || student), or squared error on the logits
     inputs: Inputs = "uniform"
     covariance: float = 0.0  # share of the Gaussian noise's covariance that is the training images' own

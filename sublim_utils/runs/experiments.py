@@ -215,6 +215,18 @@ EXPERIMENTS: dict[str, Experiment] = {
         few=sweeps.FEW_NOISES,
     ),
     **of_points("robustness", sweeps.own_points()),
+    **{
+        f"optimiser_{changes['optimizer']}": Experiment(
+            chapter="robustness",
+            tier="sweep",
+            settings=changes,
+            conditions={"student (aux)": BASELINE},
+            full_only=name != "SignSGD",
+            fresh=True,
+            recorded=False,
+        )
+        for name, changes in sweeps.OPTIMISERS.items()
+    },
     "shared_layers": Experiment(
         chapter="robustness",
         tier="sweep",

@@ -11,6 +11,7 @@ __all__ = [
     "AXES",
     "DEFAULT",
     "FEW_NOISES",
+    "OPTIMISERS",
     "PROJECTIONS",
     "SIGMAS",
     "STUDENT",
@@ -211,6 +212,16 @@ AXES = (
 
 FEW_NOISES = (STUDENT, "init noise 1")
 """The doses of a profile without the full grid."""
+
+
+OPTIMISERS: Mapping[str, Mapping[str, object]] = {
+    "SGD": {"optimizer": "sgd", "student_lr": 0.5},
+    "momentum": {"optimizer": "momentum", "student_lr": 0.2},
+    "SignSGD": {"optimizer": "signsgd"},
+    "RMSprop": {"optimizer": "rmsprop"},
+    "AdamW": {"optimizer": "adamw"},
+}
+"""From SGD to Adam: what each arm changes of the protocol; the learning rates of the first two are chapter 05's."""
 
 
 def own_points() -> dict[str, Point]:

@@ -389,7 +389,7 @@ conditions = st.builds(
 @given(
     conditions,
     st.sampled_from(["kl", "mse"]),
-    st.sampled_from(["adam", "sgd", "momentum"]),
+    st.sampled_from(["adam", "sgd", "momentum", "signsgd", "rmsprop", "adamw"]),
     st.sampled_from(["relu", "tanh", "identity"]),
 )
 def test_whatever_is_allowed_trains_to_finite_numbers(images, thetas, drawn, loss, optimizer, activation):

@@ -125,3 +125,25 @@ def test_adam_steps_are_the_textbooks():
         step.step()
     # float32 rounding of theta near 1, twenty times: measured 4e-7
     torch.testing.assert_close(theta[0, 0].double(), expected, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("name", ["signsgd", "rmsprop", "adamw"])
+def test_what_lies_between_descent_and_adam_steps_as_its_formula_says(name):
+    rng, lr = generator(0, name), 1e-2
+    theta, g = torch.randn(1, 2, 50, generator=rng), torch.empty(1, 2, 50)
+    expected, first, second = theta.double(), 0.0, 0.0
+    step = devices.optimizer(name, theta, g, lr)
+    for k in range(1, 11):
+        g.normal_(generator=rng)
+        exact = g.double()
+        if name == "signsgd":
+            expected = expected - lr * exact.sign()
+        else:
+            forget = 0.9 if name == "adamw" else 0.0
+            first, second = forget * first + (1 - forget) * exact, 0.999 * second + 0.001 * exact**2
+            expected = expected * (1 - lr * 0.01) if name == "adamw" else expected
+            moment = first / (1 - forget**k)
+            expected = expected - lr * moment / ((second / (1 - 0.999**k)).sqrt() + 1e-8)
+        step.step()
+    # float32 rounding of theta near 1, ten times; the bound is that of Adam's test
+    torch.testing.assert_close(theta.double(), expected, rtol=0, atol=3e-6)

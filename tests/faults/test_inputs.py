@@ -116,7 +116,7 @@ SETTINGS = {
     "student_epochs": st.sampled_from([1, 2, 0, 1001]),
     "teacher_lr": small_number,
     "student_lr": small_number | st.sampled_from([10.0, 10.1]),
-    "optimizer": st.sampled_from(["adam", "sgd", "momentum", "lion"]),
+    "optimizer": st.sampled_from(["adam", "sgd", "momentum", "signsgd", "rmsprop", "adamw", "lion"]),
     "loss": st.sampled_from(["kl", "mse", "l1"]),
     "inputs": st.sampled_from(["uniform", "gaussian", "blurred", "mnist", "fashion", "numbers", "zeros"]),
     "covariance": st.sampled_from([0.0, 0.5, 1, -0.1, 1.1]),
