@@ -124,7 +124,7 @@
     const scale = (values) => ({ domain: names, range: values });
     const color = { field: "name", type: "nominal", scale: scale(conditions.map((c) => shade(c.colour))), legend: null };
     const dash = { field: "name", type: "nominal", scale: scale(conditions.map((c) => (c.dash.length ? c.dash.map((d) => 2 * d) : [1, 0]))), legend: null };
-    const x = { field: "epoch", type: "quantitative", title: "epoch" };
+    const x = { field: "epoch", type: "quantitative", title: "epoch", axis: { tickMinStep: 1 } };
     const y = { field: "y", type: "quantitative", title: label, scale: { zero: false } };
     const layer = [
       { mark: { type: "line", strokeWidth: state.view === "mean" ? 2.2 : 1.1, clip: true }, encoding: { x, y, color, strokeDash: dash, detail: { field: "seed" } } },
@@ -166,7 +166,7 @@
     $("explorer-now").textContent = text;
     $("explorer-at").setAttribute("aria-valuetext", `${number(points[state.at])} epochs`);
     const line = x.map((epoch, i) => ({ epoch, y: c.values.cosine.mean[i], low: c.values.cosine.low[i], high: c.values.cosine.high[i] }));
-    const at = { field: "epoch", type: "quantitative", title: "epoch" };
+    const at = { field: "epoch", type: "quantitative", title: "epoch", axis: { tickMinStep: 1 } };
     const up = { field: "y", type: "quantitative", title: "cosine" };
     return Promise.all([
       draw("explorer-classes", `Accuracy by digit. ${text}`, { height: 220, data: { values }, layer: [
