@@ -9,6 +9,7 @@ from sublim_utils.analysis.knowledge import gain
 
 __all__ = [
     "applied_cosine",
+    "approach",
     "cosine",
     "displacement_cosine",
     "drive_cosine",
@@ -72,6 +73,28 @@ def displacement_cosine(runs: xr.Dataset, size: xr.DataArray) -> xr.DataArray:
     """Return cos(-distillation gradient, D_T) at every step; `size` is |D_T| of each seed."""
     distill = np.sqrt((runs["distill_norm"] ** 2).sum("layer"))
     return (runs["inner_displacement"] / (distill * size)).rename("displacement_cosine")
+
+
+def approach(runs: xr.Dataset) -> xr.Dataset:
+    """Return at every step how a student comes towards its teacher, where theory's last theorem bounds a linear one.
+
+    ``one_point``: -g_S . (theta_T - theta_t) / L_S, of a linear student at least 1. ``gamma``: the same over both KL
+    divergences, KL(p_T || p) + KL(p || p_T), whose sum it is in a linear student; what it falls short of 1 by is the
+    logits' bend. ``nearness``: 2 d . D_T / |d|^2 with d = theta_t - theta_0, above 1 while the student is nearer to its
+    teacher than at its start; NaN where it has not moved. ``nears``: whether the step brought it nearer, 0 or 1; NaN
+    for the last, whose end is not recorded.
+    """
+    size = runs["distance"].isel(step=0, drop=True)  # |D_T|
+    squares = runs["travelled"] ** 2
+    falls = (runs["distance"].diff("step", label="lower") < 0).astype(float)
+    return xr.Dataset(
+        {
+            "one_point": runs["one_point"] / runs["distill_loss"],
+            "gamma": runs["one_point"] / (runs["distill_loss"] + runs["reverse_kl"]),
+            "nearness": 2 * runs["progress"] * size**2 / squares.where(squares > 0),
+            "nears": falls.pad(step=(0, 1)),
+        }
+    )
 
 
 def random_cosines(n_parameters: int, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -222,6 +222,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             settings=changes,
             conditions={"student (aux)": BASELINE},
             full_only=name != "SignSGD",
+            also=("alignment",),
             fresh=True,
             recorded=False,
         )
@@ -247,6 +248,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         )
         for name, share in COVARIANCES.items()
     },
+    "approach_shuffled": Experiment(
+        chapter="alignment",
+        tier="sweep",
+        conditions={"shuffled-label teacher": Condition(teacher="shuffled")},
+        full_only=True,
+        fresh=True,
+        recorded=False,
+    ),
     "reach_digits": Experiment(
         chapter="alignment",
         tier="cross",

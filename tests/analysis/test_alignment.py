@@ -125,3 +125,31 @@ def test_the_first_fall_counts_and_a_missing_one_is_the_last_point():
     assert alignment.falls_to(0.5, [0, 2], [0.4, 0.6]) == 0.0
     assert alignment.falls_to(0.5, [0, 2], [0.9, 0.6]) == 2.0
     assert alignment.falls_to(0.5, [0, 2], [0.9, 0.5]) == 2.0
+
+
+def test_a_linear_students_approach_is_as_the_theorem_says():
+    """Softmax students of 3 logits, linear in 12 weights, by gradient descent in small steps on their whole loss."""
+    generator = np.random.default_rng(1)
+    jacobian, target = generator.normal(size=(40, 3, 12)), generator.normal(size=12)
+    at, recorded = np.zeros(12), []
+    for _ in range(60):
+        p_t, p = (np.exp(jacobian @ v) for v in (target, at))
+        p_t, p = (e / e.sum(-1, keepdims=True) for e in (p_t, p))
+        gradient = np.einsum("nk,nkp->p", p - p_t, jacobian) / 40
+        kl, reverse = ((a * np.log(a / b)).sum(-1).mean() for a, b in ((p_t, p), (p, p_t)))
+        left = target - at
+        recorded.append((
+            kl, reverse, -gradient @ left, at @ target / (target @ target), np.linalg.norm(at), np.linalg.norm(left),
+        ))  # fmt: skip
+        at = at - 0.05 * gradient
+    names = ("distill_loss", "reverse_kl", "one_point", "progress", "travelled", "distance")
+    series = {n: (("seed", "step"), np.array([v])) for n, v in zip(names, np.transpose(recorded), strict=True)}
+    found = alignment.approach(xr.Dataset(series))
+    assert float(found["one_point"].min()) > 1
+    np.testing.assert_allclose(found["gamma"], 1, rtol=1e-9)
+    assert np.isnan(found["nearness"][0, 0])
+    away = found["nearness"][0, 1:]
+    d, size = np.transpose(recorded)[5][1:], np.linalg.norm(target)
+    assert ((away > 1).values == (d < size)).all()
+    assert float(found["nears"].mean()) == 1
+    assert np.isnan(found["nears"][0, -1])

@@ -19,11 +19,20 @@ UNITS = ("--ignore", "tests/browser", "--deselect", "tests/test_mutants.py")
 SILENT = ("-q", "-x", "-p", "no:cacheprovider", "--no-header", "-W", "ignore")
 
 
-def fails(folder: Path, *arguments: str) -> str:
+PATIENCE = 3600
+"""Seconds after which tests that are not done count as failed: a fault may make a loop endless."""
+
+
+def fails(folder: Path, *arguments: str, patience: float = PATIENCE) -> str:
     """Return the first test that fails in a copy of the sources, or "" if all pass."""
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     command = [sys.executable, "-m", "pytest", *SILENT, *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=patience
+        )
+    except subprocess.TimeoutExpired:
+        return f"not done after {patience:g} s"
     if done.returncode == 0:
         return ""
     named = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]

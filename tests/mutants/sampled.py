@@ -41,6 +41,9 @@ TESTED_BY = {
 """The tests that a module without tests of its own name meets first."""
 
 ROOMS = ("tests/engine", "tests/analysis", "tests/theory", "tests/test_settings.py", "tests/runs/test_lab.py")
+PATIENCE = 600
+"""Seconds for the tests of one mutant."""
+
 REPORT = ROOT / "book" / "mutation.md"
 
 
@@ -124,7 +127,7 @@ def survives(folder: Path, one: Mutant) -> bool:
     before = path.read_text(encoding="utf-8")
     path.write_text(one.text, encoding="utf-8")
     try:
-        return not (fails(folder, one.first_tests) or fails(folder, *ROOMS))
+        return not (fails(folder, one.first_tests, patience=PATIENCE) or fails(folder, *ROOMS, patience=PATIENCE))
     finally:
         path.write_text(before, encoding="utf-8")
 
