@@ -1,7 +1,8 @@
-"""The book's Sphinx extension: the role ``{claim}``, links to chapters, buttons to a repository that has an address."""
+"""The book's Sphinx extension: the roles ``{claim}`` and ``{explorer}``, links to chapters, a repository's buttons."""
 
 import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 from docutils import nodes
 from docutils.parsers.rst.states import Inliner
@@ -10,11 +11,15 @@ from sphinx.config import Config
 from sphinx.util import logging
 
 from sublim_utils.book.claims import registered
+from sublim_utils.book.explorer import LABELS, SHOWN
+from sublim_utils.runs.experiments import EXPERIMENTS
+from sublim_utils.settings import Settings
 
 __all__ = [
     "CHAPTER",
     "CURVED",
     "DIGITS",
+    "EXPLORER",
     "FIGURE",
     "ICON_SCRIPT",
     "MARKER_STYLE",
@@ -23,6 +28,8 @@ __all__ = [
     "REGISTER",
     "UNUSED",
     "claim",
+    "explored",
+    "explorer",
     "lighten",
     "mend_page",
     "offer_repository",
@@ -44,8 +51,8 @@ FIGURE = re.compile(r'(<figure [^>]*>\s*)(<img [^>]*src="([^"]+\.svg)"[^>]*/>)')
 CHAPTER = re.compile(r'href="chapter:([^"#]*)(#[^"]*)"')
 """A link of `claims.chapter_link`."""
 
-REGISTER = "../book/method.html"
-"""The page that lists every claim; all pages of the book lie one folder deep."""
+REGISTER, EXPLORER = "../book/method.html", "../book/explorer.html"
+"""The page that lists every claim, and the explorer's; all pages of the book lie one folder deep."""
 
 
 def claim(
@@ -56,6 +63,35 @@ def claim(
         return [], [inliner.reporter.error(f"{text!r} is no registered claim", line=lineno)]
     link = nodes.reference(rawtext, "", nodes.literal(text, text), refuri=f"{REGISTER}#{text}", internal=True)
     return [link], []
+
+
+def explored(text: str) -> str:
+    """Return the explorer's address for "quantity: condition; condition".
+
+    Raises
+    ------
+    ValueError
+        If the explorer has not that quantity, or not those conditions.
+
+    >>> explored("accuracy: projected")
+    '../book/explorer.html#quantity=accuracy&show=projected'
+    """
+    quantity, _, names = text.partition(":")
+    conditions = [name.strip() for name in names.split(";")]
+    known = {name for one in SHOWN for name in EXPERIMENTS[one].conditions_of(Settings())}
+    if quantity not in LABELS or not known.issuperset(conditions):
+        raise ValueError(f"the explorer has not all of {text!r}: its quantities are {list(LABELS)}, {sorted(known)}")
+    return f"{EXPLORER}#{urlencode({'quantity': quantity, 'show': '|'.join(conditions)})}"
+
+
+def explorer(
+    name: str, rawtext: str, text: str, lineno: int, inliner: Inliner, options: object = None, content: object = None
+) -> tuple[list[nodes.Node], list[nodes.Node]]:
+    """Return a link to the explorer showing what `text` names (`explored`); what it lacks is an error of the build."""
+    try:
+        return [nodes.reference(rawtext, "in the explorer", refuri=explored(text), internal=True)], []
+    except ValueError as error:
+        return [], [inliner.reporter.error(str(error), line=lineno)]
 
 
 def offer_repository(app: Sphinx, config: Config) -> None:
@@ -136,6 +172,7 @@ def lighten(app: Sphinx, failed: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, object]:
     """Register all of it."""
     app.add_role("claim", claim)
+    app.add_role("explorer", explorer)
     app.connect("config-inited", offer_repository)
     app.connect("html-page-context", mend_page)
     app.connect("build-finished", lighten)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
 from sublim_utils.book import figures
-from sublim_utils.book.sphinx_ext import shortened
+from sublim_utils.book.sphinx_ext import explored, shortened
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -54,3 +54,9 @@ def test_every_reference_finds_its_own(drawn):
         ("", n) for n in names
     }
     assert len(text) < 0.75 * len(drawn)
+
+
+@pytest.mark.parametrize("text", ["accuracy: projectd", "accurracy: projected", "accuracy:", ""])
+def test_what_the_explorer_lacks_is_named(text):
+    with pytest.raises(ValueError, match="the explorer has not all of"):
+        explored(text)

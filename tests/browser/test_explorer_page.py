@@ -135,3 +135,12 @@ def test_it_says_which_runs(explorer) -> None:
     text = explorer().locator("#explorer-runs").inner_text()
     assert "profile" in text
     assert "seeds" in text
+
+
+def test_a_figure_leads_to_its_curves(page: Page, address: str) -> None:
+    page.goto(f"{address}/notebooks/05_causal.html")
+    link = page.locator("figure a[href*='explorer.html#']").first
+    link.click()
+    page.wait_for_function(f"{READY} === location.hash")
+    shown = page.locator("#explorer-show input:checked").evaluate_all("all => all.map(e => e.value)")
+    assert set(shown) >= {"student (aux)", "projected", "update projected"}

@@ -35,6 +35,8 @@ def test_internal_links_lead_somewhere(book: Path, pages: list[str]) -> None:
             target = ((book / name).parent / unquote(parts.path)).resolve() if parts.path else book / name
             if not target.exists() or not target.is_relative_to(book):
                 broken.append(f"{name}: {link}")
+            elif "=" in parts.fragment:  # a state of the explorer's, which its role has checked
+                continue
             elif parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in read(target).anchors:
                 broken.append(f"{name}: {link} (no such anchor)")
     assert not broken
