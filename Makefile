@@ -30,8 +30,11 @@ SNAKEMAKE := $(PY) -m snakemake --cores all --logger rich --show-failed-logs --n
 # Two at a time, a file's tests together; one thread each, since processes that share cores wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -q
 
+# The first chapter before all others: it can be read while they are computed.
+FIRST := _build/$(PROFILE)/$(firstword $(sort $(wildcard notebooks/[0-9]*.ipynb)))
+
 book: setup
-	$(SNAKEMAKE) profile=$(PROFILE)
+	$(SNAKEMAKE) profile=$(PROFILE) --prioritize $(FIRST)
 
 paper: setup # from the recorded runs, into _build/paper/_build/html; TRAIN=yes, or experiments' names, trains what is missing
 	$(SNAKEMAKE) profile=paper train=$(TRAIN)
