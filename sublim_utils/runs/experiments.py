@@ -224,7 +224,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             full_only=name != "SignSGD",
             also=("alignment",),
             fresh=True,
-            recorded=False,
         )
         for name, changes in sweeps.OPTIMISERS.items()
     },
@@ -244,7 +243,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             few=("reach 0.25", "reach 1"),
             full_only=share not in (0.0, 1.0),
             fresh=True,
-            recorded=False,
         )
         for name, share in COVARIANCES.items()
     },
@@ -254,7 +252,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         conditions={"shuffled-label teacher": Condition(teacher="shuffled")},
         full_only=True,
         fresh=True,
-        recorded=False,
     ),
     "reach_digits": Experiment(
         chapter="alignment",
@@ -263,7 +260,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         conditions={"reach 1": BASELINE},
         full_only=True,
         fresh=True,
-        recorded=False,
     ),
     **language_runs.LANGUAGE_EXPERIMENTS,
 }
