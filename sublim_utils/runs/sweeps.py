@@ -221,7 +221,7 @@ OPTIMISERS: Mapping[str, Mapping[str, object]] = {
     "RMSprop": {"optimizer": "rmsprop"},
     "AdamW": {"optimizer": "adamw"},
 }
-"""From SGD to Adam: what each arm changes of the protocol; the learning rates of the first two are the causal chapter's."""
+"""From SGD to Adam: what each arm changes of the protocol; the first two learning rates are the causal chapter's."""
 
 
 def own_points() -> dict[str, Point]:
