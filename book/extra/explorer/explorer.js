@@ -4,7 +4,6 @@
   const { baseline, quantities, conditions, weights } = window.RUNS;
   const $ = (id) => document.getElementById(id);
   const names = conditions.map((c) => c.name);
-  const pictured = names.filter((name) => name in weights.students);
   const points = quantities.accuracy.x;
   const initial = () => ({ quantity: "accuracy", show: names.slice(0, 3), view: "mean", change: false, of: baseline, at: points.length - 1 });
   let state = initial();
@@ -27,7 +26,7 @@
     if (given.has("show")) state.show = given.get("show").split("|").filter((name) => names.includes(name));
     if (["mean", "single"].includes(given.get("view"))) state.view = given.get("view");
     state.change = given.get("change") === "1";
-    if (pictured.includes(given.get("of"))) state.of = given.get("of");
+    if (names.includes(given.get("of"))) state.of = given.get("of");
     const at = Number(given.get("at"));
     if (given.has("at") && Number.isInteger(at) && at >= 0 && at < points.length) state.at = at;
   }
@@ -40,7 +39,7 @@
   function controls() {
     $("explorer-quantity").innerHTML = Object.entries(quantities)
       .map(([id, { label }]) => `<option value="${id}">${label}</option>`).join("");
-    $("explorer-of").innerHTML = pictured.map((name) => `<option>${name}</option>`).join("");
+    $("explorer-of").innerHTML = names.map((name) => `<option>${name}</option>`).join("");
     $("explorer-at").max = points.length - 1;
     const used = [...new Set(conditions.map((c) => `${c.profile}, ${c.n} seeds`))];
     $("explorer-runs").textContent = `Runs: profile ${used.join("; ")}.`;
