@@ -61,19 +61,10 @@ LANGUAGE: dict[str, object] = {
 }  # fmt: skip
 """The protocol of the language task where it differs from that of the digits: `Settings.of_language`."""
 
-STUDENT_ONLY = frozenset(
-    (
-        "n_inputs",
-        "student_epochs",
-        "student_lr",
-        "optimizer",
-        "loss",
-        "inputs",
-        "covariance",
-        "trait_batch_size",
-        "trait_batch",
-    )  # fmt: skip
-)
+STUDENT_ONLY = frozenset((
+    "n_inputs", "student_epochs", "student_lr", "optimizer", "loss", "inputs", "covariance", "trait_batch_size",
+    "trait_batch",
+))  # fmt: skip
 """Fields of `Settings` that no teacher depends on. One that is added enters a teacher's address unless named here."""
 
 

@@ -61,26 +61,23 @@ def by_condition(runs: xr.Dataset) -> dict[str, xr.Dataset]:
     return {str(name): runs.sel(condition=name, drop=True) for name in runs["condition"].values}
 
 
-def conditions(lab: Lab) -> Iterator[tuple[str, bool, xr.Dataset, xr.Dataset]]:
-    """Yield every condition's name, whether it is recorded, its runs (seed, ...) and the baseline's on its seeds.
+def conditions(lab: Lab, steps_per_epoch: int) -> Iterator[tuple[str, bool, xr.Dataset, dict[str, xr.DataArray]]]:
+    """Yield every condition's name, whether it is recorded, its runs (seed, ...), a baseline's `series` on its seeds.
 
-    The runs are the recorded ones, else the profile's. Recorded runs of different experiments may differ in seeds.
+    The runs are the recorded ones, else the profile's. Recorded runs of different experiments may differ in seeds; the
+    baseline's series may have more of them.
     """
-    seen, bases = set(), []
+    seen: set[str] = set()
+    bases: list[dict[str, xr.DataArray]] = []
     for name in SHOWN:
         recorded = lab.recorded(name)
         by_name = recorded or by_condition(lab.experiment(name))
-        bases += [by_name[STUDENT]] if STUDENT in by_name else []
+        bases += [series(by_name[STUDENT], steps_per_epoch)] if STUDENT in by_name else []
         for condition, runs in by_name.items():
             if condition not in seen:
                 seen.add(condition)
-                yield condition, bool(recorded), runs, _on_seeds_of(runs, bases)
-
-
-def _on_seeds_of(runs: xr.Dataset, bases: list[xr.Dataset]) -> xr.Dataset:
-    """Return the baseline on the seeds of some runs, from the first that has them."""
-    seeds = runs["seed"].values
-    return next(base.sel(seed=seeds) for base in bases if set(seeds) <= set(base["seed"].values))
+                seeds = set(runs["seed"].values)
+                yield condition, bool(recorded), runs, next(b for b in bases if seeds <= set(b["drive"]["seed"].values))
 
 
 def ends(n_steps: int) -> np.ndarray:
@@ -172,10 +169,10 @@ def weights(lab: Lab) -> dict[str, object]:
 def runs(lab: Lab) -> dict[str, object]:
     """Return all that the explorer shows, as JSON-able values."""
     per = lab.profile.settings().steps_per_epoch
-    shown = list(conditions(lab))
+    shown = list(conditions(lab, per))
     look, rows, axes = looks([name for name, *_ in shown]), [], {}
-    for name, recorded, data, baseline in shown:
-        values, base = series(data, per), series(baseline, per)
+    for name, recorded, data, base in shown:
+        values = series(data, per)
         axes = {**{q: {"label": LABELS[q], "x": numbers(v["x"])} for q, v in values.items()}, **axes}
         change = {q: v - base[q] for q, v in values.items() if name != STUDENT and q in base}
         rows.append(

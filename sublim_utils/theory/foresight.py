@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sublim_utils.analysis.stats import rank_correlation
 from sublim_utils.engine import evaluation
+from sublim_utils.engine.tasks import Task
 from sublim_utils.engine.vectors import TINY
 from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab
@@ -38,7 +39,7 @@ def lazy_student(lab: Lab, seed: int, advance: Advance, *, settings: Settings, n
     counts, and ``length``, the displacement's.
     """
     task = lab.task(settings)
-    imitation, theta_0, teacher = _imitation(lab, settings, seed, n)
+    imitation, theta_0, teacher = _imitation(lab, task, seed, n)
     d = _displacement(imitation, theta_0, teacher, steps, advance)
     logits = kernels.class_logits(imitation, theta_0, d, task.test)
     readings = {
@@ -51,11 +52,10 @@ def lazy_student(lab: Lab, seed: int, advance: Advance, *, settings: Settings, n
     return xr.Dataset({**scalars, "confusion": (("class", "predicted"), counts)})
 
 
-def _imitation(lab: Lab, settings: Settings, seed: int, n: int) -> tuple[Imitation, Tensor, Tensor]:
+def _imitation(lab: Lab, task: Task, seed: int, n: int) -> tuple[Imitation, Tensor, Tensor]:
     """Return what a student imitates on the first n of its inputs, theta_0 and its teacher's theta_T."""
-    task = lab.task(settings)
-    imitation = Imitation(task.network, task.inputs(seed)[0][:n], task.distilled(Condition()), settings.loss)
-    return imitation, task.references([seed])[0, 0], lab.teacher_weights(settings, seed, "own")[0, 0]
+    imitation = Imitation(task.network, task.inputs(seed)[0][:n], task.distilled(Condition()), task.settings.loss)
+    return imitation, task.references([seed])[0, 0], lab.teacher_weights(task.settings, seed, "own")[0, 0]
 
 
 def _displacement(imitation: Imitation, theta_0: Tensor, teacher: Tensor, steps: int, advance: Advance) -> Tensor:
@@ -80,8 +80,9 @@ def overlap(
     as no offset tells one digit from another. Variables (reach,): ``overlap``, their cosine, -1 to 1; ``share``,
     their inner product over |J_class D_T|^2; ``centred_accuracy``, the lazy student's, 0 to 1.
     """
-    test, labels = lab.task(settings).test, lab.task(settings).test_labels
-    imitation, theta_0, teacher = _imitation(lab, settings, seed, n)
+    task = lab.task(settings)
+    test, labels = task.test, task.test_labels
+    imitation, theta_0, teacher = _imitation(lab, task, seed, n)
     start = kernels.class_logits(imitation, theta_0, torch.zeros_like(theta_0), test)
     whole = _contrasts(kernels.class_logits(imitation, theta_0, teacher - theta_0, test) - start)
     readings: dict[str, list[float]] = {"overlap": [], "share": [], "centred_accuracy": []}
