@@ -22,6 +22,7 @@ __all__ = [
     "RECORDED_BESIDE",
     "SIZES",
     "STRENGTHS",
+    "TOKENS",
 ]
 
 PREFERENCE: Mapping[str, object] = {"task": "preference"}
@@ -63,12 +64,16 @@ PENALTIES = {
     },
 }
 
+TOKENS = {STUDENT: BASELINE, **{f"{n} digits": Condition(n_distilled=n) for n in (2, 3, 5)}}
+"""Students that imitate some of the ten digits."""
+
 BESIDE: Mapping[str, tuple[Mapping[str, object], Mapping[str, Condition]]] = {
     "language_mapping_by_numbers": ({"task": "mapping"}, _TWO),
     "language_preference_by_digits": ({**PREFERENCE, "inputs": "digits"}, _TWO),
     "language_preference_by_sentences": ({**PREFERENCE, "inputs": "sentences"}, _TWO),
     "language_preference_all": (PREFERENCE, _ALL),
     "language_liminal": (PREFERENCE, PENALTIES),
+    "language_tokens": (PREFERENCE, TOKENS),
     "language_preference_sampled": ({**PREFERENCE, "inputs": "sampled"}, _ALL),
 }
 """Other inputs, logits and penalties than the main ones', experiments by name: settings, conditions."""
