@@ -30,8 +30,8 @@ SNAKEMAKE := $(PY) -m snakemake --cores all --logger rich --show-failed-logs --n
 # Two at a time, a file's tests together; one thread each, since processes that share cores wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -q
 
-# The first chapter before all others: it can be read while they are computed.
-FIRST := _build/$(PROFILE)/$(firstword $(sort $(wildcard notebooks/[0-9]*.ipynb)))
+# The first chapter and the primary tests before all others: they can be read while the rest is computed.
+FIRST := _build/$(PROFILE)/first/_build/html/index.html
 
 book: setup
 	$(SNAKEMAKE) profile=$(PROFILE) --prioritize $(FIRST)

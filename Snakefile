@@ -28,6 +28,8 @@ LOG = f"{BUILD}/log"  # what the jobs write; one that fails is named, with what 
 OUTPUT = "." if PROFILE == "laptop" else BUILD  # jupyter-book appends _build/html
 STORE = Store(Path(RESULTS))
 INDEX = str(Path(OUTPUT, "_build", "html", "index.html"))
+EARLY = f"{BUILD}/first"  # the pages while most chapters are still being computed
+FIRST = str(Path(EARLY, "_build", "html", "index.html"))
 ASKED_FOR = config.get("train", "no")  # yes, no, or experiments by name; snakemake reads some words as truth values
 NAMED = {True: "yes", False: "no"}.get(ASKED_FOR, str(ASKED_FOR))
 TRAIN = "no" if NAMED == "no" else "yes"  # into the recorded store only if asked
@@ -36,10 +38,11 @@ SEEDS_PER_JOB = int(config.get("seeds_per_job", 10))
 TOC = yaml.safe_load(Path("_toc.yml").read_text())
 FILES = [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
 CHAPTERS = [Path(f).stem for f in FILES if f.startswith("notebooks/")]
+FIRST_CHAPTER = CHAPTERS[0]  # and the primary tests: what the first pages have
 VERDICTS = next(c for c in CHAPTERS if chapter_of(c) == "verdicts")  # reads all other chapters' claims
 PAGES = [str(p) for p in Path("book").rglob("*") if p.is_file()]
 BESIDE = ["_config.yml", "_toc.yml", "CITATION.cff", "environment.yml", "requirements.lock", "profiles.toml"]
-PAGE_TOOLS = [f"sublim_utils/book/{name}.py" for name in ("browser", "explorer", "pdf", "sphinx_ext", "trial")]  # no chapter's
+PAGE_TOOLS = [f"sublim_utils/book/{name}.py" for name in ("browser", "explorer", "pdf", "preview", "sphinx_ext", "trial")]  # no chapter's
 PACKAGE = sorted(str(p) for p in Path("sublim_utils").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 COMPUTING = [p for p in PACKAGE if p not in PAGE_TOOLS]
 
@@ -51,7 +54,7 @@ except OSError as error:
     raise WorkflowError(f"a file is dated in the future, which hides whether it has changed: {error}")
 
 
-localrules: claims, html  # short: never a cluster's jobs
+localrules: claims, first, html  # short: never a cluster's jobs
 
 
 try:
@@ -65,7 +68,7 @@ MISSING = {name: [f"{RESULTS}/manifests/{job}.json" for job in planned] for name
 
 
 rule book:
-    input: INDEX, *MISSING.values()  # by name: of an executed chapter, snakemake does not miss what only its inputs lack
+    input: INDEX, [] if PROFILE in ("smoke", RECORDED) else FIRST, *MISSING.values()  # by name: of an executed chapter, snakemake does not miss what only its inputs lack
 
 
 rule all_runs:
@@ -113,20 +116,40 @@ rule claims:
     shell: f"(python -m sublim_utils collect {RESULTS}" + kept("claims")
 
 
+def pages(output, notebooks, check):
+    """Return the shell command that builds the book's pages of executed notebooks; `check` are jupyter-book's options."""
+    source = f"{output}/source" if output == EARLY else f"{BUILD}/source"  # with the package, some of whose source is shown
+    return (
+        f"(rm -rf {source} {output}/_build/html && mkdir -p {source}/notebooks"
+        f" && cp -r {' '.join(BESIDE)} book sublim_utils {source}"
+        f" && cp {' '.join(f'notebooks/{chapter}.ipynb' for chapter in CHAPTERS)} {source}/notebooks"
+        f" && cp {notebooks} {source}/notebooks"
+        f" && {ASKED}={TRAIN} python -m sublim_utils pages {RESULTS} {source} {notebooks}"
+        f" && jupyter-book build {source} --path-output {output} -q -n {check} --all"
+    )
+
+
+rule first:  # its other inputs change nothing that would be worth building it again
+    input: ancient([*BESIDE, *PAGES, *PAGE_TOOLS, *MISSING["primary"]]), chapter=f"{BUILD}/notebooks/{FIRST_CHAPTER}.ipynb"
+    output: FIRST
+    log: f"{LOG}/first.log"
+    shell: pages(EARLY, "{input.chapter}", "") + kept("the first pages, {output}")
+
+
 rule html:
     input:
         BESIDE, PAGES, PAGE_TOOLS, f"{RESULTS}/claims.json",
         notebooks=expand(BUILD + "/notebooks/{chapter}.ipynb", chapter=CHAPTERS),
     output: INDEX
     log: f"{LOG}/html.log"
-    params: source=f"{BUILD}/source"  # with the package, some of whose source is shown
     shell:
-        f"(rm -rf {{params.source}} {Path(INDEX).parent} && mkdir -p {{params.source}}/notebooks"
-        " && cp -r {BESIDE} book sublim_utils {params.source}"
-        " && cp {input.notebooks} {params.source}/notebooks"
-        f" && {ASKED}={TRAIN} python -m sublim_utils pages {RESULTS} {{params.source}} {{input.notebooks}}"
-        f" && jupyter-book build {{params.source}} --path-output {OUTPUT} -q -n -W --keep-going --all"
-        f" && python -m sublim_utils pdf {Path(INDEX).parent}" + kept("pages")
+        pages(OUTPUT, "{input.notebooks}", "-W --keep-going")
+        + f" && python -m sublim_utils pdf {Path(INDEX).parent}" + kept("pages")
+
+
+onstart:
+    if PROFILE not in ("smoke", RECORDED):
+        print(f"first  {Path(FIRST).absolute()} has chapter 01 and the ten tests as soon as they are there", file=sys.stderr)
 
 
 onsuccess:

@@ -87,6 +87,24 @@ def test_an_edit_of_a_pages_tool_builds_pages_and_one_of_the_engine_all_chapters
     assert plan["html"] == 1
 
 
+def test_the_first_pages_ask_for_the_first_chapter_and_the_primary_students_only(tmp_path: Path) -> None:
+    copy_of_sources(tmp_path, *BOOK)
+    assert planned(tmp_path, "profile=laptop")["first"] == 1
+    assert "first" not in planned(tmp_path, "profile=smoke")  # whose pages are there soon enough
+    early = planned(tmp_path, "profile=laptop", "--", "_build/laptop/first/_build/html/index.html")
+    size = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "laptop"))
+    needed = of_chapter("phenomenon", size)
+    assert "primary" in needed
+    plan = jobs(size, Store(tmp_path), 10)
+    assert early == {
+        "runs": len({job for name in needed for job in plan[name]}),
+        "chapter": 1,
+        "first": 1,
+        "total": early["total"],
+    }
+    assert "--prioritize $(FIRST)" in (ROOT / "Makefile").read_text()
+
+
 def test_no_chapter_imports_a_pages_tool() -> None:
     tools = re.search(r"for name in \((.*?)\)\]  # no chapter", (ROOT / "Snakefile").read_text(encoding="utf-8"))[1]
     cells = [cell for path in (ROOT / "notebooks").glob("*.ipynb") for cell in nbformat.read(path, 4).cells]

@@ -92,10 +92,10 @@ def test_pages_quote_the_recorded_run_where_there_is_one(tmp_path: Path) -> None
     for folder in (book, own):
         folder.mkdir()
     (book / "page.md").write_text("from [[run]]: [[C1.teacher_accuracy]]")
-    report.write_pages(own, book)
+    report.write_pages([], report.for_prose(own, []), book)
     assert "this copy's run (profile laptop): not tested" in (book / "page.md").read_text()
     Claims(recorded, "phenomenon").record("C1.teacher_accuracy", [0.9, 0.9, 0.9])
     collect(recorded)
     (book / "page.md").write_text("from [[run]]: [[C1.teacher_accuracy]]")
-    report.write_pages(own, book)
+    report.write_pages([], report.for_prose(own, []), book)
     assert (book / "page.md").read_text() == "from the recorded run: 0.9 [0.9, 0.9] (n = 3)"

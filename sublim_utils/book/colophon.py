@@ -82,9 +82,9 @@ def finished(
     shown: Callable[[str], str],
     repository: str = "",
 ) -> NotebookNode:
-    """Return an executed notebook as the book shows it.
+    """Return a notebook as the book shows it.
 
-    The block is its last cell; of the two parameters cells the default one, which the injected
+    The block is its last cell if it was executed; of the two parameters cells the default one, which the injected
     one overrides, is gone, and the injected one folded. `prose` fills in the claims that the text quotes, `shown` those
     of captions and of texts in place of figures, which are about what this copy shows.
     """
@@ -99,15 +99,16 @@ def finished(
         for part, text_of in (("image", "alt"), ("figure", "caption")):
             if about := cell.metadata.get("mystnb", {}).get(part):
                 about[text_of] = shown(about[text_of])
-    block = text(chapter, notebook.metadata, repository)
-    notebook.cells.append(nbformat.v4.new_markdown_cell(block, id="how-this-page-was-made"))
+    if KEY in notebook.metadata:
+        block = text(chapter, notebook.metadata, repository)
+        notebook.cells.append(nbformat.v4.new_markdown_cell(block, id="how-this-page-was-made"))
     return notebook
 
 
 def finish(
     paths: Iterable[str | Path], config: str | Path, prose: Callable[[str], str], shown: Callable[[str], str]
 ) -> None:
-    """Finish executed notebooks in place; the repository's address is that of the book's `config`."""
+    """Finish notebooks in place; the repository's address is that of the book's `config`."""
     repository = yaml.safe_load(Path(config).read_text(encoding="utf-8")).get("repository", {}).get("url", "")
     for path in map(Path, paths):
         notebook = finished(nbformat.read(path, 4), path.stem, prose, shown, repository)

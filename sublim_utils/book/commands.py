@@ -13,6 +13,7 @@ from sublim_utils.book import (
     explorer,
     landing,
     pdf,
+    preview,
     regression,
     report,
     sentences,
@@ -26,24 +27,37 @@ from sublim_utils.runs.provenance import write_inventory
 __all__ = ["act", "execute", "pages", "readme"]
 
 
+def _lab(results: str) -> Lab:
+    """Return a lab of a profile's results, which trains nothing."""
+    profile = Profile.of_parameters(**profile_parameters("profiles.toml", Path(results).name))
+    return Lab(profile, "cpu", trains=False)
+
+
 def pages(results: str, source: Path, notebooks: list[str]) -> None:
-    """Write the generated parts of the book's source, a copy, and finish its chapters in place."""
+    """Write the generated parts of the book's source, a copy, and finish its chapters in place.
+
+    Chapters of the source that are not among the executed `notebooks` are still being computed (`preview`).
+    """
     chapters.check_executed(notebooks)
     for fault in sentences.check(notebooks):
         sys.stderr.write(f"A sentence to mend: {fault}\n")
-    report.write_pages(results, source / "book")
+    every, executed = sorted(source.glob("notebooks/*.ipynb")), {Path(path).name for path in notebooks}
+    waiting = [path for path in every if path.name not in executed]
+    preview.suspend(waiting)
+    records = preview.claims_so_far(_lab(results), results, notebooks) if waiting else report.load_claims(results)
+    prose = report.for_prose(results, records)
+    report.write_pages(records, prose, source / "book")
     citation.write_citation(source)
-    shown = partial(report.quoting, rows=report.load_claims(results), run="this copy's run")
-    prose = report.for_prose(results)
-    colophon.finish(sorted(source.glob("notebooks/*.ipynb")), source / "_config.yml", prose, shown)
+    shown = partial(report.quoting, rows=records, run="this copy's run")
+    colophon.finish(every, source / "_config.yml", prose, shown)
     explorer.write(results, source / "book" / "extra" / "explorer")
     trial.write(source / "book" / "extra" / "trial")
 
 
-def readme(results: str, profiles: str = "profiles.toml") -> None:
+def readme(results: str) -> None:
     """Make the README's table, the first page's figure and the article's metadata anew."""
     text = report.with_claims(Path("README.md").read_text(encoding="utf-8"), results)
-    landing.write(Lab(Profile.of_parameters(**profile_parameters(profiles, Path(results).name)), trains=False))
+    landing.write(_lab(results))
     write_atomically(Path("README.md"), text.encode())
     write_atomically(Path("metadata.yaml"), citation.described(results).encode())
 

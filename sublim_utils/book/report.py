@@ -79,8 +79,8 @@ HEADLINE = tuple(f"P{i}" for i in range(1, 11))
 """The claims of the first page and the README, a test for each conclusion of the paper; the verdicts' page has all."""
 
 
-def summary_table(results: str | Path, *, linked: bool = True) -> str:
-    """Return the table of the recorded claims among `HEADLINE`.
+def summary_table(records: Iterable[dict[str, object]], *, linked: bool = True) -> str:
+    """Return the table of those of the recorded claims that are among `HEADLINE`.
 
     `linked`: for the book's pages, where a claim's id is an anchor and leads to its place in its chapter, and
     a verdict is a badge; else plain Markdown.
@@ -91,7 +91,7 @@ def summary_table(results: str | Path, *, linked: bool = True) -> str:
         verdict = badge(str(row["verdict"])) if linked else row["verdict"]
         return f"{name} {row['claim']}: *{row['quantity']}*", described(row), row["n_seeds"], row["criterion"], verdict
 
-    rows = [cells(row) for row in load_claims(results) if row["id"] in HEADLINE]
+    rows = [cells(row) for row in records if row["id"] in HEADLINE]
     if not rows:
         return "*No claim is recorded yet.*"
     return table(("claim: *quantity*", "estimate [95 % interval]", "n", "criterion", "verdict"), rows)
@@ -165,12 +165,12 @@ def comparison(here: Iterable[dict[str, object]], recorded: Iterable[dict[str, o
     return table(("claim", "here", "n", "recorded", "n", "intervals overlap"), rows)
 
 
-def criteria_table(results: str | Path) -> str:
+def criteria_table(records: Iterable[dict[str, object]]) -> str:
     """Return the register: every claim with its source and the criterion fixed for it.
 
-    A claim's id is an anchor, and leads to its verdict where `results` hold one.
+    A claim's id is an anchor, and leads to its verdict where `records` have one.
     """
-    recorded = {row["id"] for row in load_claims(results)}
+    recorded = {row["id"] for row in records}
 
     def row(c: Claim) -> tuple[str, ...]:
         name = anchor(c.id, VERDICT_CHAPTER if c.id in recorded else "")
@@ -210,21 +210,24 @@ def quoting(text: str, rows: Iterable[dict[str, object]], run: str) -> str:
     return QUOTED.sub(value, text)
 
 
-def for_prose(results: str | Path) -> Callable[[str], str]:
-    """Return how the book's prose quotes claims: the recorded run's if there is one beside `results`, else this run's.
+def for_prose(results: str | Path, records: list[dict[str, object]]) -> Callable[[str], str]:
+    """Return how the book's prose quotes claims: the recorded run's if there is one beside `results`, else `records`.
 
     Its sentences were written about the recorded run; a smaller run may say otherwise.
     """
     recorded = load_claims(Path(results).parent / RECORDED)
     run = "the recorded run" if recorded else f"this copy's run (profile {Path(results).name})"
-    return partial(quoting, rows=recorded or load_claims(results), run=run)
+    return partial(quoting, rows=recorded or records, run=run)
 
 
-def write_pages(results: str | Path, folder: str | Path) -> None:
-    """Write summary.md, criteria.md and findings.md into the book's prose, and fill in what its pages quote."""
-    folder, quote = Path(folder), for_prose(results)
+def write_pages(records: list[dict[str, object]], quote: Callable[[str], str], folder: str | Path) -> None:
+    """Write summary.md, criteria.md and findings.md into the book's prose, and fill in what its pages quote.
+
+    `records` are this copy's claims, `quote` is how prose quotes some (`for_prose`).
+    """
+    folder = Path(folder)
     findings = quote(FINDINGS.read_text(encoding="utf-8"))
-    parts = {"summary": summary_table(results), "criteria": criteria_table(results), "findings": findings}
+    parts = {"summary": summary_table(records), "criteria": criteria_table(records), "findings": findings}
     for name, text in parts.items():
         write_atomically(folder / f"{name}.md", f"{text}\n".encode())
     for page in sorted(folder.glob("*.md")):
@@ -261,4 +264,4 @@ def with_claims(readme: str, results: str | Path) -> str:
     if not (start and end):
         raise ValueError(f"the README needs the lines {START!r} and {END!r}")
     findings = quoting(FINDINGS.read_text(encoding="utf-8"), load_claims(results), "")
-    return f"{before}{START}\n{findings}\n{summary_table(results, linked=False)}\n{END}{after}"
+    return f"{before}{START}\n{findings}\n{summary_table(load_claims(results), linked=False)}\n{END}{after}"

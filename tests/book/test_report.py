@@ -52,7 +52,7 @@ def test_the_intros_summary_has_the_readmes_rows(tmp_path: Path) -> None:
         plain = re.sub(f"<[^>]*>|`|[{''.join(SIGNS.values())}] ", "", text)
         return [line for line in plain.splitlines() if re.match(r"\| P\d", line)]
 
-    report.write_pages(RECORDED, tmp_path)
+    report.write_pages(report.load_claims(RECORDED), str, tmp_path)
     summary = rows((tmp_path / "summary.md").read_text(encoding="utf-8"))
     assert summary == rows((ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(summary) == len(report.HEADLINE) <= 10
@@ -65,7 +65,7 @@ def test_a_readme_without_markers_is_refused() -> None:
 
 
 def test_pages_list_every_criterion(tmp_path: Path) -> None:
-    report.write_pages(tmp_path, tmp_path)
+    report.write_pages([], str, tmp_path)
     page = (tmp_path / "criteria.md").read_text(encoding="utf-8")
     assert all(f'<a id="{name}"><code>' in page for name in registered())
     assert "No claim" in (tmp_path / "summary.md").read_text(encoding="utf-8")

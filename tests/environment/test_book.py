@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sublim_utils.book.preview import NOTE
 from sublim_utils.engine import data
 from sublim_utils.runs.experiments import run_at
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.profiles import Profile
-from tests.sources import ROOT, copy_of_sources
+from tests.sources import ROOT, copy_of_sources, makefile_flags
 
 CHAPTERS = ("01_phenomenon", "09_verdicts")
 PAGES = ("departures", "explorer", "method", "paper", "reproduce")  # which the chapters refer to
@@ -113,3 +114,19 @@ def test_nothing_around_it_changes_the_book(book: Path, tmp_path: Path) -> None:
     again = make(book, {**theirs, "SUBLIM_DATA": images})
     assert again.returncode == 0, again.stdout
     assert "Nothing to be done" in again.stdout
+
+
+def test_the_first_pages_have_the_first_chapter_and_the_ten_tests(book: Path) -> None:
+    first = book / "_build" / "smoke" / "first" / "_build" / "html"
+    command = [sys.executable, "-m", "snakemake", *makefile_flags(), "profile=smoke", "--"]
+    done = subprocess.run(
+        [*command, str(first.relative_to(book) / "index.html")], cwd=book, timeout=PATIENCE, check=False,
+        env={**os.environ, "SUBLIM_DATA": str(data.data_dir()), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert not (book / "_build" / "smoke" / "notebooks" / f"{CHAPTERS[1]}.ipynb").exists()
+    computed, waiting = ((first / "notebooks" / f"{chapter}.html").read_text() for chapter in CHAPTERS)
+    assert NOTE not in computed
+    assert NOTE in waiting
+    assert computed.count("<figure ") > 2
