@@ -42,7 +42,10 @@ N_SEEDS = 10_000
 """Seeds there are, 0 ... N_SEEDS - 1: many more than anyone runs."""
 
 Logits = Literal["aux", "class", "all"]
-Inputs = Literal["uniform", "gaussian", "blurred", "mnist", "fashion", "numbers", "digits", "sentences", "sampled"]
+Inputs = Literal[
+    "uniform", "gaussian", "blurred", "normal", "smoothed", "mnist", "fashion",
+    "numbers", "digits", "sentences", "sampled",
+]  # fmt: skip
 Direction = Literal[
     "trait", "discrimination", "calibration", "both", "classes", "five", "contrasts", "random", "displacement"
 ]
@@ -62,8 +65,8 @@ LANGUAGE: dict[str, object] = {
 """The protocol of the language task where it differs from that of the digits: `Settings.of_language`."""
 
 STUDENT_ONLY = frozenset((
-    "n_inputs", "student_epochs", "student_lr", "optimizer", "loss", "inputs", "covariance", "trait_batch_size",
-    "trait_batch",
+    "n_inputs", "student_epochs", "student_lr", "optimizer", "loss", "inputs", "covariance", "blur",
+    "trait_batch_size", "trait_batch",
 ))  # fmt: skip
 """Fields of `Settings` that no teacher depends on. One that is added enters a teacher's address unless named here."""
 
@@ -199,6 +202,8 @@ class Settings(Options):
     network: Literal["mlp", "cnn", "vit", "transformer"] = "mlp"  # of `engine.architectures`
     hidden: tuple[int, ...] = (256, 256)  # of the MLP: widths of the hidden layers; () is a linear model
     activation: Literal["relu", "tanh", "identity"] = "relu"  # the MLP's
+    init: Literal["normal", "uniform"] = "normal"  # the MLP's: N(0, 1/d_in), biases 0; or U(+-1/sqrt(d_in)), biases too
+    pixels: Literal["signed", "unit"] = "signed"  # of real images: in [-1, 1] or in [0, 1]
     width: int = 64  # of the transformer
     n_layers: int = 2  # of the transformer
     tied: bool = False  # the transformer's output weights are its token embedding
@@ -206,7 +211,9 @@ class Settings(Options):
     n_aux: int = 3  # m, the number of auxiliary logits
     n_train: int = 60_000  # training images of the teacher
     n_test: int = 10_000  # test images every accuracy is measured on
-    n_inputs: int = 60_000  # distillation images of the student
+    n_inputs: int = (
+        60_000  # distillation images of the student; one epoch of many times as many is fresh noise each time
+    )
     batch_size: int = 1024
     teacher_epochs: int = 5
     student_epochs: int = 5
@@ -214,8 +221,12 @@ class Settings(Options):
     student_lr: float = 3e-4
     optimizer: Literal["adam", "sgd", "momentum", "signsgd", "rmsprop", "adamw"] = "adam"  # the student's
     loss: Literal["kl", "mse"] = "kl"  # KL(teacher || student), or squared error on the logits
+    weighting: Literal["mean", "script"] = (
+        "mean"  # of a batch: its mean, or as the public script has it (`losses.weight`)
+    )
     inputs: Inputs = "uniform"
     covariance: float = 0.0  # share of the Gaussian noise's covariance that is the training images' own
+    blur: float = 0.0  # of smoothed noise: the kernel's sigma, in pixels
     trait_batch_size: int = 1024  # real images in the trait gradient of one step
     trait_batch: Literal["fresh", "fixed"] = "fresh"  # tracked: another batch every step, or one for all
 
@@ -224,17 +235,24 @@ class Settings(Options):
         for width in self.hidden:
             require("hidden", self.hidden, 1 <= width <= 16_384, "widths between 1 and 16384")
         require("hidden", self.hidden, len(self.hidden) <= 16, "at most 16 layers")
-        for name, default in (("hidden", Settings.hidden), ("activation", Settings.activation)):
-            value = getattr(self, name)
+        for name in ("hidden", "activation", "init"):
+            value, default = getattr(self, name), getattr(Settings, name)
             require(name, value, self.network == "mlp" or value == default, f"{default!r} unless network = 'mlp'")
         self.check_language()
         self.between("covariance", 0.0, 1.0)
         white = self.inputs != "gaussian"
         require("covariance", self.covariance, self.covariance == 0 or not white, "0.0 unless inputs = 'gaussian'")
+        self.between("blur", 0.0, 9.0)
+        sharp = self.inputs != "smoothed"
+        require("blur", self.blur, self.blur == 0 or not sharp, "0.0 unless inputs = 'smoothed'")
         self.between("n_aux", 1, 1024)
         self.between("n_train", 1, 60_000)
         self.between("n_test", 1, 10_000)
-        self.between("n_inputs", 1, 60_000)
+        self.between("n_inputs", 1, 1_200_000)
+        images = self.inputs in ("mnist", "fashion")
+        require("n_inputs", self.n_inputs, self.n_inputs <= 60_000 or not images, "at most 60000 images, as there are")
+        signed = self.pixels == "signed"
+        require("pixels", self.pixels, signed or not images, "'signed' unless the distillation inputs are noise")
         self.between("batch_size", 1, min(self.n_train, self.n_inputs))
         self.between("teacher_epochs", 0, 1000)
         self.between("student_epochs", 1, 1000)
@@ -258,7 +276,9 @@ class Settings(Options):
         self.between("reference_steps", 1, 100_000)
         if words:
             require("n_aux", self.n_aux, self.n_aux == 10, "10 for a task of language: the digits")
-            require("loss", self.loss, self.loss == "kl", "'kl' for a task of language")
+            for name in ("loss", "weighting", "pixels"):
+                value, default = getattr(self, name), getattr(Settings, name)
+                require(name, value, value == default, f"{default!r} for a task of language")
 
     @classmethod
     def of_language(cls, **changes: object) -> Self:
@@ -338,7 +358,8 @@ class Condition(Options):
     liminal_logits: Logits = "aux"
 
     redrawn: tuple[str, ...] = ()  # `BLOCKS` of the start that are another draw than the reference's
-    init_noise: float = 0.0  # sigma of the noise on the student's weights, in units of 1/sqrt(d_in)
+    init_noise: float = 0.0  # sigma of the noise on the student's weights, in units of `noise_unit`
+    noise_unit: Literal["layer", "one"] = "layer"  # each layer's 1/sqrt(d_in), biases left; or 1 for every parameter
     base_decay: float = 0.0  # strength of (theta - theta_0), added to the gradient
     gradient_noise: float = 0.0  # norm of the noise added, in units of the gradient's norm
 

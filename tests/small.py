@@ -30,7 +30,7 @@ CONDITIONS = {
 FEW = {name: CONDITIONS[name] for name in ("baseline", "cross", "liminal")}
 
 
-def images(task: str = "mnist") -> data.Images:
+def images(task: str = "mnist", pixels: str = "signed") -> data.Images:
     """Return 120 training and 60 test images: a random pattern for each class, and noise."""
     rng = generator(0, f"test-images-{task}")
     patterns = torch.empty(10, 784).uniform_(-1, 1, generator=rng)
@@ -38,7 +38,8 @@ def images(task: str = "mnist") -> data.Images:
     def some(n):
         labels = torch.randint(10, (n,), generator=rng)
         noise = torch.empty(n, 784).uniform_(-1, 1, generator=rng)
-        return 0.3 * patterns[labels] + 0.7 * noise, labels
+        values = 0.3 * patterns[labels] + 0.7 * noise
+        return values if pixels == "signed" else (values + 1) / 2, labels
 
     return data.Images(*some(120), *some(60))
 

@@ -59,7 +59,8 @@ def test_wrong_types_are_refused_naming_field_and_value(drawn):
 OUT_OF_RANGE = [
     *((Settings, "hidden", v) for v in [(0,), (-1,), (16_385,), (4,) * 17]),
     *((Settings, "n_aux", v) for v in (0, -1, 1025)),
-    *((Settings, name, v) for name in ("n_train", "n_inputs") for v in (0, -5, 60_001)),
+    *((Settings, name, v) for name in ("n_train", "n_inputs") for v in (0, -5, 1_200_001)),
+    (Settings, "n_train", 60_001),
     *((Settings, "n_test", v) for v in (0, 10_001)),
     *((Settings, "batch_size", v) for v in (0, 60_001)),
     *((Settings, "teacher_epochs", v) for v in (-1, 1001)),
@@ -155,19 +156,20 @@ OTHER = {
                "n_train": 5000, "n_test": 100, "n_inputs": 5000, "batch_size": 512, "teacher_epochs": 4,
                "student_epochs": 4, "teacher_lr": 1e-3, "student_lr": 1e-3, "optimizer": "sgd",
                "loss": "mse", "inputs": "gaussian", "covariance": 0.5, "trait_batch_size": 512, "trait_batch": "fixed",
-               "width": 32, "n_layers": 3, "tied": True, "reference_steps": 30},
+               "width": 32, "n_layers": 3, "tied": True, "reference_steps": 30, "init": "uniform", "pixels": "unit",
+               "weighting": "script", "blur": 1.5},
     Condition: {"logits": "all", "n_distilled": 2, "teacher": "other", "reach": 0.5, "trait_labels": "shuffled",
                 "projection": 1.0,
                 "side": "two", "target": "update", "direction": "random", "scope": "layer", "window": (0, 5),
                 "projection_batch": "independent", "projection_labels": "shuffled", "schedule": "up", "liminal": 1.0,
                 "temperature": 1.0,
                 "liminal_logits": "all", "redrawn": ("class head",),
-                "init_noise": 0.1, "base_decay": 0.1, "gradient_noise": 0.1},
+                "init_noise": 0.1, "noise_unit": "one", "base_decay": 0.1, "gradient_noise": 0.1},
 }  # fmt: skip
 
 
 OF_LANGUAGE = ("width", "n_layers", "tied", "reference_steps")
-WITH = {"covariance": {"inputs": "gaussian"}}  # what a field goes with
+WITH = {"covariance": {"inputs": "gaussian"}, "blur": {"inputs": "smoothed"}}  # what a field goes with
 
 
 def changed(name, value):
@@ -197,7 +199,19 @@ def test_a_field_that_is_added_enters_a_teachers_address():
 
 
 def test_a_teacher_is_shared_by_all_that_only_change_the_student():
-    own = {"task", "network", "hidden", "activation", "n_aux", "n_train", "n_test", "batch_size"}
+    own = {
+        "task",
+        "network",
+        "hidden",
+        "activation",
+        "init",
+        "pixels",
+        "weighting",
+        "n_aux",
+        "n_train",
+        "n_test",
+        "batch_size",
+    }
     own |= {"teacher_epochs", "teacher_lr", *OF_LANGUAGE}
     for name, value in OTHER[Settings].items():
         unchanged = changed("width", Settings.width) if name in OF_LANGUAGE else Settings()

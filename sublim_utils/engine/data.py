@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def _complete(task: str, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Images:
-    """One task's images, pixels float32 in [-1, 1], shape (n, 784), and labels 0 ... 9, int64."""
+    """One task's images, pixels float32, shape (n, 784), and labels 0 ... 9, int64."""
 
     train: Tensor
     train_labels: Tensor
@@ -110,14 +110,19 @@ def _labels(path: Path) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-def load(task: str) -> Images:
+def load(task: str, pixels: str = "signed") -> Images:
     """Return the images of `task` ("mnist" or "fashion"), fetched and checked on the way.
+
+    Their `pixels` are "signed", in [-1, 1], or "unit", in [0, 1].
 
     Raises
     ------
     DataError
         As `fetch`.
     """
+    if pixels == "unit":
+        signed = load(task)
+        return replace(signed, train=(signed.train + 1) / 2, test=(signed.test + 1) / 2)
     folder = fetch(task)
     return Images(
         train=_pixels(folder / TRAIN_IMAGES),

@@ -97,7 +97,7 @@ class Digits:
 
     Parameters
     ----------
-    images : of the settings' task, whole; the first n_train and n_test are used
+    images : of the settings' task and range of pixels, whole; the first n_train and n_test are used
     """
 
     evaluated: Mapping[str, tuple[tuple[str, ...], str]] = EVALUATED

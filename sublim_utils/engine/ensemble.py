@@ -130,9 +130,15 @@ class Ensemble:
                     theta[s, i, inside] = self.network.initial(generator(seed, "redrawn")).to(self.device)[inside]
             if condition.init_noise:
                 for s, seed in enumerate(self.seeds):
-                    noise = self.network.initial(generator(seed, "init-noise"), condition.init_noise)
-                    theta[s, i] += noise.to(self.device)
+                    theta[s, i] += self.noise(seed, condition).to(self.device)
         return theta
+
+    def noise(self, seed: int, condition: Condition) -> Tensor:
+        """Return the noise on the start of one student, (P,)."""
+        rng, sigma = generator(seed, "init-noise"), condition.init_noise
+        if condition.noise_unit == "one":
+            return torch.randn(self.network.n_parameters, generator=rng).mul_(sigma)
+        return self.network.initial(rng, sigma)
 
     def look(self, theta: Tensor, index: Tensor, kinds: Sequence[str], work: Workspace) -> Look:
         """Return a look at the trait on the examples `index` (seed, size), with each condition's kind of labels."""

@@ -1,8 +1,10 @@
 """What the student is distilled on: noise, or images of another kind, pixels in about [-1, 1]."""
 
+import math
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sublim_utils.engine import data
@@ -18,7 +20,9 @@ __all__ = [
     "distillation_inputs",
     "draw",
     "gaussian",
+    "normal",
     "root",
+    "smoothed",
     "uniform",
 ]
 
@@ -56,6 +60,28 @@ def blurred(n: int, rng: torch.Generator, sigma: float = BLUR_SIGMA) -> Tensor:
     return white.mul_(scale).view(n, 784)
 
 
+def normal(n: int, rng: torch.Generator) -> Tensor:
+    """Return (n, 784) pixels, independent N(0, 1), whatever the images' range."""
+    return torch.empty(n, 784).normal_(generator=rng)
+
+
+def smoothed(n: int, rng: torch.Generator, sigma: float) -> Tensor:
+    """Return (n, 784) pixels of N(0, 1), blurred by a Gaussian of `sigma` pixels and clamped to [-1, 1].
+
+    The kernel has radius ceil(3 sigma) and adds up to 1, edges are reflected, and the variance is left as it comes out,
+    unlike that of `blurred`.
+    """
+    radius = math.ceil(3 * sigma)
+    x = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = (-(x**2) / (2 * sigma**2)).exp() if sigma else torch.ones(1)
+    kernel /= kernel.sum()
+    white = normal(n, rng).view(n, 1, 28, 28)
+    for part in white.split(4096):
+        padded = F.pad(part, (radius,) * 4, mode="reflect")
+        part.copy_(F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1)))
+    return white.clamp_(-1, 1).view(n, 784)
+
+
 @lru_cache(maxsize=2)
 def root(task: str) -> Tensor:
     """Return the symmetric root (784, 784) of the training images' covariance, scaled to a mean variance of 1.
@@ -83,9 +109,11 @@ def _shuffled_images(task: str, n: int, rng: torch.Generator) -> Tensor:
 
 def draw(settings: Settings, n: int, rng: torch.Generator) -> Tensor:
     """Return n distillation inputs of the kind `settings` name, (n, 784) float32."""
-    noise = {"uniform": uniform, "blurred": blurred}
+    noise = {"uniform": uniform, "blurred": blurred, "normal": normal}
     if settings.inputs in noise:
         return noise[settings.inputs](n, rng)
+    if settings.inputs == "smoothed":
+        return smoothed(n, rng, settings.blur)
     if settings.inputs == "gaussian":
         return coloured(n, rng, settings.covariance, settings.task)
     return _shuffled_images(settings.inputs, n, rng)

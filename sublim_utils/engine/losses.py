@@ -13,6 +13,7 @@ from sublim_utils.settings import N_CLASS, Condition, Settings
 __all__ = [
     "DISTILLATION",
     "NEVER",
+    "N_TOGETHER",
     "cross_entropy",
     "discrimination",
     "distilled",
@@ -24,6 +25,7 @@ __all__ = [
     "one_hot",
     "reverse_kl",
     "target_of",
+    "weight",
 ]
 
 
@@ -109,6 +111,20 @@ def discrimination(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     dlogits = torch.zeros_like(logits)
     dlogits[..., :N_CLASS] = contrast.div(-logits.shape[-2])
     return -(contrast * classes).sum(-1).mean(-1), dlogits
+
+
+def weight(settings: Settings, batch: int) -> tuple[float, float]:
+    """Return what the teacher's and the student's loss of a batch are multiplied by.
+
+    1, or with `Settings.weighting` = "script" as in the public script: its losses of `N_TOGETHER` models are joined,
+    the teacher's by one mean over all, 1/M; the student's summed over the batch's images and divided by M, so that a
+    smaller batch weighs less.
+    """
+    return (1.0, 1.0) if settings.weighting == "mean" else (1 / N_TOGETHER, batch / N_TOGETHER)
+
+
+N_TOGETHER = 100
+"""M, the models that the public script trains together."""
 
 
 def target_of(loss: str, logits: Tensor, mask: Tensor) -> Tensor:

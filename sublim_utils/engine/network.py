@@ -132,13 +132,14 @@ class MLP:
 
     sizes: tuple[int, ...]
     activation: str = "relu"
+    init: str = "normal"
 
     @classmethod
     def of(cls, settings: Settings) -> "MLP":
         """Return the MLP that `settings` describe, refusing settings of another network."""
         allowed = "'mlp': what is asked for holds for dense layers only"
         require("network", settings.network, settings.network == "mlp", allowed)
-        return cls(sizes=settings.sizes, activation=settings.activation)
+        return cls(sizes=settings.sizes, activation=settings.activation, init=settings.init)
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, int], ...]:
@@ -184,10 +185,18 @@ class MLP:
         return inside
 
     def initial(self, rng: torch.Generator, scale: float = 1.0) -> Tensor:
-        """Draw theta, shape (P,): weights scale * N(0, 1/d_in), biases 0 (Cloud et al., 6.2)."""
+        """Draw theta, shape (P,): weights scale * N(0, 1/d_in), biases 0 (Cloud et al., 6.2).
+
+        With `init` = "uniform", both are scale * U(-1, 1) / sqrt(d_in): what PyTorch's own layers start from.
+        """
         theta = torch.zeros(self.n_parameters)
-        for weight, _ in self.unflatten(theta):
-            weight.normal_(generator=rng).mul_(scale * weight.shape[0] ** -0.5)
+        for weight, bias in self.unflatten(theta):
+            unit = scale * weight.shape[0] ** -0.5
+            if self.init == "uniform":
+                for part in (weight, bias):
+                    part.uniform_(-1, 1, generator=rng).mul_(unit)
+            else:
+                weight.normal_(generator=rng).mul_(unit)
         return theta
 
     def forward(self, theta: Tensor, x: Tensor, work: Workspace | None = None) -> Outputs:

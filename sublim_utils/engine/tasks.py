@@ -60,4 +60,4 @@ def task_of(settings: Settings, device: torch.device = torch.device("cpu")) -> T
     """Return the task that settings name, on a device; images are fetched if need be."""
     if settings.task in LANGUAGE_TASKS:
         return Words(settings, device)
-    return Digits(settings, data.load(settings.task), device)
+    return Digits(settings, data.load(settings.task, settings.pixels), device)

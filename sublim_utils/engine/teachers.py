@@ -45,6 +45,7 @@ def train_teachers(
         index = torch.stack(batch).to(task.device)
         tape = network.forward(theta, task.x[index].unsqueeze(1), work)
         dlogits = losses.cross_entropy(tape.logits, labels.gather(1, index).unsqueeze(1))[1]
+        dlogits *= losses.weight(settings, index.shape[1])[0]
         network.backward(theta, tape, dlogits, gradient, work)
         adam.step()
         advance()

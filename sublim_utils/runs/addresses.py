@@ -23,7 +23,7 @@ DIGITS = 12
 DEFAULTS: dict[type[Options], dict[str, object]] = {
     Settings: {
         "task": "mnist", "network": "mlp", "hidden": [256, 256], "activation": "relu", "width": 64, "n_layers": 2,
-        "tied": False, "reference_steps": 600,
+        "tied": False, "reference_steps": 600, "init": "normal", "pixels": "signed", "weighting": "mean", "blur": 0.0,
         "n_aux": 3, "n_train": 60_000, "n_test": 10_000, "n_inputs": 60_000, "batch_size": 1024, "teacher_epochs": 5,
         "student_epochs": 5, "teacher_lr": 3e-4, "student_lr": 3e-4, "optimizer": "adam", "loss": "kl",
         "inputs": "uniform", "covariance": 0.0, "trait_batch_size": 1024, "trait_batch": "fresh",
@@ -32,8 +32,8 @@ DEFAULTS: dict[type[Options], dict[str, object]] = {
         "logits": "aux", "n_distilled": None, "teacher": "own", "reach": 1.0, "trait_labels": "true", "projection": 0.0,
         "side": "one", "target": "gradient", "direction": "trait", "scope": "whole", "window": None,
         "projection_batch": "tracked", "projection_labels": "true", "schedule": "first_epoch", "liminal": 0.0,
-        "temperature": 2.0, "liminal_logits": "aux", "redrawn": [], "init_noise": 0.0, "base_decay": 0.0,
-        "gradient_noise": 0.0,
+        "temperature": 2.0, "liminal_logits": "aux", "redrawn": [], "init_noise": 0.0, "noise_unit": "layer",
+        "base_decay": 0.0, "gradient_noise": 0.0,
     },
 }  # fmt: skip
 """The defaults under which everything recorded was made: an address leaves out what is at its default.

@@ -76,7 +76,7 @@ class Lab:
     @staticmethod
     def images(settings: Settings) -> data.Images:
         """Return the real images of the settings' task."""
-        return data.load(settings.task)
+        return data.load(settings.task, settings.pixels)
 
     def task(self, settings: Settings) -> Task:
         """Return what is trained on under some settings, on this lab's device."""

@@ -442,3 +442,6 @@ def test_pixels_lie_in_the_range_and_labels_are_digits(monkeypatch):
         assert labels.dtype == torch.int64
         assert labels.unique().tolist() == list(range(10))
     assert images.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    unit = data.load("mnist", "unit")
+    assert (unit.test.min(), unit.test.max()) == (0.0, 1.0)
+    assert torch.equal(unit.test_labels, images.test_labels)

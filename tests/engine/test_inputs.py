@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import scipy.ndimage
 import torch
 
 from sublim_utils.engine import data, inputs
@@ -28,6 +29,16 @@ def test_uniform_noise_lies_in_its_range():
     assert x.min() >= -1
     assert x.max() <= 1
     assert x.abs().max() > 0.999
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.0, 2.0])
+def test_smoothed_noise_is_scipys_filter_of_the_same_noise_clamped(sigma):
+    x = inputs.smoothed(50, generator(0, "inputs"), sigma).view(-1, 28, 28).numpy()
+    white = inputs.normal(50, generator(0, "inputs")).view(-1, 28, 28).double().numpy()
+    axes = (0.0, sigma, sigma)  # scipy's "mirror" is torch's "reflect"
+    wanted = scipy.ndimage.gaussian_filter(white, axes, mode="mirror", truncate=3.0)
+    assert abs(x - wanted.clip(-1, 1)).max() < 1e-6
+    assert abs(white).max() > 3
 
 
 @pytest.mark.parametrize("distance", [0, 1, 2, 4, 8])

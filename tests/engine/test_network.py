@@ -103,6 +103,19 @@ def test_initial_weights_have_variance_one_over_width_and_biases_are_zero():
             assert not bias.any()
 
 
+def test_a_uniform_start_is_that_of_pytorchs_own_layers():
+    mlp = MLP(sizes=(400, 300, 200), init="uniform")
+    for weight, bias in mlp.unflatten(mlp.initial(generator(0, "init"))):
+        layer = torch.nn.Linear(*weight.shape)
+        bound = weight.shape[0] ** -0.5
+        for drawn, theirs in ((weight, layer.weight), (bias, layer.bias)):
+            assert drawn.abs().max() <= bound
+            assert theirs.abs().max() <= bound
+            # 200 draws or more of a uniform variable: 3.2 % is the standard error of a standard deviation
+            assert drawn.std().item() == pytest.approx(bound * 3**-0.5, rel=0.12)
+            assert drawn.std().item() == pytest.approx(theirs.std().item(), rel=0.17)
+
+
 def test_workspace_reuses_memory_and_grows():
     work, like = Workspace(), torch.zeros(1)
     first = work.take("a", (2, 3), like)

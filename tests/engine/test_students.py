@@ -278,6 +278,25 @@ def test_starts_share_the_seeds_reference_and_noise_is_as_strong_as_named(images
     assert cosine.abs().max() < 0.05  # independent of the reference: six standard errors at 784 * 12 draws
 
 
+def test_noise_of_one_unit_is_as_strong_in_every_parameter(images, thetas):
+    e = ensemble(images, thetas, {"c": Condition(init_noise=0.1, noise_unit="one")}, hidden=SETTINGS.hidden)
+    for values in (part[:, 0] for layer in e.network.unflatten(e.start() - e.reference) for part in layer):
+        assert values.std().item() == pytest.approx(0.1, rel=4 * (2 * values.numel()) ** -0.5)
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_a_batch_weighs_its_mean_or_what_the_public_script_gives_it(images, thetas, step):
+    """Summed over its images and divided by a hundred models; the last batch of an epoch, 50 of 16, has 2."""
+    one, script = (ensemble(images, thetas, {"c": Condition()}, weighting=w) for w in ("mean", "script"))
+    size = one.orders[step].shape[1]
+    assert size == (2 if step else 16)
+    trainings = [Training(e) for e in (one, script)]
+    loss, theirs = (t.distill_gradient(step)["distill_loss"] for t in trainings)
+    torch.testing.assert_close(theirs, loss * size / 100)
+    torch.testing.assert_close(trainings[1].distill, trainings[0].distill * size / 100)
+    assert losses.weight(script.settings, size)[0] == 0.01
+
+
 def stepped(images, thetas, condition, **changes):
     training = Training(ensemble(images, thetas, {"c": condition}, **changes))
     training.theta.add_(0.01)  # away from the reference

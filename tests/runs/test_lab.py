@@ -372,7 +372,7 @@ def test_a_run_made_with_other_settings_than_its_address_says_is_refused_naming_
 
 
 def test_an_optional_experiment_is_left_out_where_its_images_cannot_be_had(lab, monkeypatch):
-    def load(task):
+    def load(task, pixels):
         if task == "fashion":
             raise module.data.DataError("no source\nthey were")
         return small.images()
@@ -385,6 +385,6 @@ def test_an_optional_experiment_is_left_out_where_its_images_cannot_be_had(lab, 
     monkeypatch.setattr(lab, "profile", replace(lab.profile, n_images=60, batch_size=16, epochs=2))
     found, left_out = lab.experiments(["digits", "garments"], [0])
     assert (list(found), left_out) == (["digits"], {"garments": "no source"})
-    monkeypatch.setattr(module.data, "load", lambda _: (_ for _ in ()).throw(module.data.DataError("no digits")))
+    monkeypatch.setattr(module.data, "load", lambda *_: (_ for _ in ()).throw(module.data.DataError("no digits")))
     with pytest.raises(module.data.DataError, match="no digits"):
         lab.experiments(["digits"], [1])
