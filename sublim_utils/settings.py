@@ -398,6 +398,11 @@ class Condition(Options):
         return self.teacher, self.reach
 
     @property
+    def starts_at_reference(self) -> bool:
+        """Whether its student starts from the reference itself."""
+        return not self.redrawn and not self.init_noise
+
+    @property
     def uses_trait(self) -> bool:
         """Whether the trait gradient acts on the student, and does not just watch it."""
         return self.projection > 0 and self.direction != "displacement"

@@ -16,6 +16,7 @@ from sublim_utils.engine.ensemble import Ensemble, by_row, take
 from sublim_utils.engine.interventions import Interventions
 from sublim_utils.engine.look import Look
 from sublim_utils.engine.network import Tape
+from sublim_utils.engine.products import fast
 from sublim_utils.engine.recorder import STEPWISE, Recorder, booked, observed
 from sublim_utils.engine.tasks import Task
 from sublim_utils.engine.vectors import TINY, by_part, dot
@@ -54,6 +55,8 @@ class Training:
         e.network.backward(self.theta, tape, dlogits, self.distill, e.work)
         self.applied.copy_(self.distill)
         for i in e.penalised:
+            if step == 0 and e.conditions[i].starts_at_reference:
+                continue  # its gradient is 0 there; what rounding leaves of that, Adam would make whole steps of
             if weight := liminal.weight(e.conditions[i], e.settings, step):
                 self.applied[:, i] += weight * self.liminal_gradient(i, index, tape)
         kl = e.settings.loss == "kl" and not e.is_written
@@ -185,6 +188,7 @@ def train_students(
     >>> runs["inner"].dims, theta.shape[:2]
     (('seed', 'condition', 'step', 'layer'), torch.Size([1, 2]))
     """
-    training = Training(Ensemble(task, conditions, seeds, teachers))
-    training.run(advance, watch)
+    with fast(task.device):
+        training = Training(Ensemble(task, conditions, seeds, teachers))
+        training.run(advance, watch)
     return training.dataset(), training.theta

@@ -8,6 +8,7 @@ from torch import Tensor
 from sublim_utils.engine import losses
 from sublim_utils.engine.devices import optimizer
 from sublim_utils.engine.network import Workspace
+from sublim_utils.engine.products import fast
 from sublim_utils.engine.seeds import epoch_orders, generator
 from sublim_utils.engine.tasks import Task
 
@@ -32,6 +33,13 @@ def train_teachers(
     saved : theta before each step in `checkpoints` (step 0 is the reference)
     evaluated : what the task measures, each (seed, 1, epoch, ...), before training and after each epoch
     """
+    with fast(task.device):
+        return _trained(task, seeds, shuffled, checkpoints, advance)
+
+
+def _trained(
+    task: Task, seeds: Sequence[int], shuffled: bool, checkpoints: Sequence[int], advance: Callable[[], object]
+) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
     settings, network, theta = task.settings, task.network, task.references(seeds)
     size, epochs = settings.batch_size, settings.teacher_epochs
     gradient = torch.zeros_like(theta)

@@ -21,6 +21,7 @@ from sublim_utils.analysis.labels import labelled
 from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.data import Images
 from sublim_utils.engine.ensemble import Ensemble
+from sublim_utils.engine.products import fast
 from sublim_utils.engine.seeds import generator
 from sublim_utils.engine.students import Training
 from sublim_utils.runs.filling import Advance
@@ -152,13 +153,19 @@ def replay(
     require("condition", condition.changed(), not condition.uses_trait, "one on which no trait gradient acts")
     settings = Settings.of(**{**settings.changed(), "trait_batch_size": 1})
     teachers = {condition.teacher: lab.teacher_weights(settings, seed, condition.teacher)}
-    training = Training(Ensemble(lab.task(settings), {"": condition}, [seed], teachers))
+    with fast(lab.device):
+        training = Training(Ensemble(lab.task(settings), {"": condition}, [seed], teachers))
+        return _replayed(training, steps, advance)
 
+
+def _replayed(
+    training: Training, steps: Collection[int], advance: Callable[[int], object]
+) -> tuple[Mapping[int, tuple[Tensor, Tensor]], Tensor]:
     def now() -> Tensor:
         return training.theta[0, 0].double().cpu()
 
     pairs = {}
-    for step in range(settings.n_steps):
+    for step in range(training.ensemble.settings.n_steps):
         before = now() if step in steps else None
         training.step(step)
         advance(1)

@@ -326,10 +326,10 @@ def test_liminal_gradient_is_autograds(images, thetas, which, temperature, stren
     training = Training(ensemble(images, thetas, {"plain": Condition(), "c": c}))
     move = torch.randn(training.theta.shape, generator=generator(seed, "move"))
     training.theta.add_(0.02 * move)
-    training.distill_gradient(0)
+    training.distill_gradient(1)
     e, mask = training.ensemble, losses.logit_mask(SETTINGS, which)
     for s in range(2):
-        x, start = e.inputs[s, 0][e.orders[0][s]].double(), e.reference[s, 0].double()
+        x, start = e.inputs[s, 0][e.orders[1][s]].double(), e.reference[s, 0].double()
 
         def loss(theta, x=x, start=start):
             z, base = (reference.forward(t, SETTINGS.sizes, "relu", x) / temperature for t in (theta, start))
@@ -341,6 +341,17 @@ def test_liminal_gradient_is_autograds(images, thetas, which, temperature, stren
         larger = max(expected.abs().max(), training.distill[s, 1].abs().max())
         assert (found - expected).abs().max() < 3e-5 * larger
         assert torch.equal(training.applied[s, 0], training.distill[s, 0])
+
+
+def test_at_the_reference_the_penalty_does_nothing_not_even_by_rounding(images, thetas):
+    c = Condition(liminal=100.0, liminal_logits="all")
+    conditions = {"c": c, "noisy": replace(c, init_noise=0.1)}
+    training = Training(ensemble(images, thetas, conditions))
+    training.ensemble.base = {i: base + 1e-3 for i, base in training.ensemble.base.items()}  # as if rounded
+    training.distill_gradient(0)
+    pushed = training.applied - training.distill
+    assert not pushed[:, 0].any()
+    assert pushed[:, 1].any()
 
 
 def test_kl_gradient_is_the_batch_mean(images, thetas):
