@@ -19,6 +19,7 @@ from sublim_utils.engine.digits import references
 from sublim_utils.engine.ensemble import Ensemble
 from sublim_utils.engine.evaluation import confusion, logits_of
 from sublim_utils.engine.inputs import uniform
+from sublim_utils.engine.products import fast
 from sublim_utils.engine.seeds import epoch_orders, generator
 from sublim_utils.engine.students import Training
 
@@ -88,10 +89,12 @@ def of_public(bench: Bench) -> Candidate:
     order, student_order = batches(bench, seeds, settings.n_train), batches(bench, seeds, settings.n_inputs)
     steps = bench.size.steps
     tasks = {
-        "teacher step": timed(lambda i: teachers.step(order(i)), device, steps),
-        "student step": timed(lambda i: [kind.step(student_order(i)) for kind in kinds], device, steps),
-        "teacher evaluation": timed(lambda i: public.accuracy(teachers.networks, test_x, test_y), device),
-        "student evaluation": timed(lambda i: [public.accuracy(k.networks, test_x, test_y) for k in kinds], device),
+        "teacher step": timed(lambda i: teachers.step(order(i)), device, steps, ours=False),
+        "student step": timed(lambda i: [kind.step(student_order(i)) for kind in kinds], device, steps, ours=False),
+        "teacher evaluation": timed(lambda i: public.accuracy(teachers.networks, test_x, test_y), device, ours=False),
+        "student evaluation": timed(
+            lambda i: [public.accuracy(k.networks, test_x, test_y) for k in kinds], device, ours=False
+        ),
     }
     return Candidate(len(seeds), tasks, {"noise": seconds, "targets": 0.0})
 
@@ -118,10 +121,10 @@ def of_compiled(bench: Bench) -> Candidate:
 
     compiling, _ = stopwatch(device, lambda: (student(0), teacher(0)))
     tasks = {
-        "teacher step": timed(teacher, device, bench.size.steps),
-        "student step": timed(student, device, bench.size.steps),
-        "teacher evaluation": timed(lambda i: compiled.accuracy(teachers.layers, test_x, test_y), device),
-        "student evaluation": timed(lambda i: compiled.accuracy(students.layers, test_x, test_y), device),
+        "teacher step": timed(teacher, device, bench.size.steps, ours=False),
+        "student step": timed(student, device, bench.size.steps, ours=False),
+        "teacher evaluation": timed(lambda i: compiled.accuracy(teachers.layers, test_x, test_y), device, ours=False),
+        "student evaluation": timed(lambda i: compiled.accuracy(students.layers, test_x, test_y), device, ours=False),
     }
     return Candidate(len(seeds), tasks, {"noise": seconds, "targets": targeting}, compiling)
 
@@ -160,7 +163,8 @@ def of_ours(bench: Bench, training: type[Training]) -> Candidate:
     device, seeds = bench.device, [0] if bench.device.type == "cpu" else list(range(bench.size.n_seeds))
     seconds, _ = stopwatch(device, partial(noise, bench, seeds))
     e: Ensemble = bench.ensemble(four_students(), seeds)
-    targeting, _ = stopwatch(device, lambda: e.distill_targets(e.inputs))
+    with fast(device):
+        targeting, _ = stopwatch(device, lambda: e.distill_targets(e.inputs))
     students = training(e)
     full = [i for i, index in enumerate(e.orders) if index.shape[1] == e.settings.batch_size]
 

@@ -18,6 +18,7 @@ from bench.public import Students
 from bench.setting import FULL, QUICK, Bench, four_students, projected, stand_in_teachers
 from bench.workers import Worker, serve
 from sublim_utils.engine.digits import references
+from sublim_utils.engine.products import fast
 from sublim_utils.engine.students import Training
 from sublim_utils.settings import Condition
 
@@ -54,10 +55,11 @@ class Memory:
 
 def train(bench: Bench, conditions: dict[str, Condition], seeds: list[int], **changes: int) -> None:
     """Make an ensemble, take a few tracked steps and evaluate."""
-    training = Training(bench.ensemble(conditions, seeds, **changes))
-    for step in range(STEPS):
-        training.step(step)
-    training.ensemble.evaluate(training.theta)
+    with fast(bench.device):
+        training = Training(bench.ensemble(conditions, seeds, **changes))
+        for step in range(STEPS):
+            training.step(step)
+        training.ensemble.evaluate(training.theta)
 
 
 def in_turn(bench: Bench) -> Iterator[dict[str, object]]:

@@ -9,6 +9,7 @@ import torch
 from bench.clock import alternate, ratios, spread
 from bench.setting import FULL, QUICK, Bench, four_students
 from bench.workers import Worker, serve
+from sublim_utils.engine.products import fast
 from sublim_utils.engine.students import Training
 
 
@@ -52,8 +53,9 @@ def main() -> None:
 
     def steps() -> int:
         nonlocal done
-        for step in range(done, done + bench.size.steps):
-            training.step(step % full)
+        with fast(bench.device):
+            for step in range(done, done + bench.size.steps):
+                training.step(step % full)
         done += bench.size.steps
         return bench.size.steps
 
