@@ -163,7 +163,7 @@ def of_ours(bench: Bench, training: type[Training]) -> Candidate:
     device, seeds = bench.device, [0] if bench.device.type == "cpu" else list(range(bench.size.n_seeds))
     seconds, _ = stopwatch(device, partial(noise, bench, seeds))
     e: Ensemble = bench.ensemble(four_students(), seeds)
-    with fast(device):
+    with fast(device, e.network):
         targeting, _ = stopwatch(device, lambda: e.distill_targets(e.inputs))
     students = training(e)
     full = [i for i, index in enumerate(e.orders) if index.shape[1] == e.settings.batch_size]

@@ -7,7 +7,12 @@ from contextlib import nullcontext
 
 import torch
 
+from sublim_utils.engine.network import MLP
 from sublim_utils.engine.products import fast
+from sublim_utils.settings import Settings
+
+DENSE = MLP.of(Settings())
+"""What our products are of, in all but one part."""
 
 Task = Callable[[], float]
 """Does a fixed amount of work and returns the seconds of one unit of it."""
@@ -30,7 +35,7 @@ def timed(work: Callable[[int], object], device: torch.device, units: int = 1, *
         nonlocal done
         synchronise(device)
         start = time.perf_counter()
-        with fast(device) if ours else nullcontext():
+        with fast(device, DENSE) if ours else nullcontext():
             for i in range(done, done + units):
                 work(i)
             synchronise(device)

@@ -18,6 +18,7 @@ from bench.public import Students
 from bench.setting import FULL, QUICK, Bench, four_students, projected, stand_in_teachers
 from bench.workers import Worker, serve
 from sublim_utils.engine.digits import references
+from sublim_utils.engine.network import MLP
 from sublim_utils.engine.products import fast
 from sublim_utils.engine.students import Training
 from sublim_utils.settings import Condition
@@ -55,7 +56,7 @@ class Memory:
 
 def train(bench: Bench, conditions: dict[str, Condition], seeds: list[int], **changes: int) -> None:
     """Make an ensemble, take a few tracked steps and evaluate."""
-    with fast(bench.device):
+    with fast(bench.device, MLP.of(bench.size.settings)):
         training = Training(bench.ensemble(conditions, seeds, **changes))
         for step in range(STEPS):
             training.step(step)

@@ -53,7 +53,7 @@ def main() -> None:
 
     def steps() -> int:
         nonlocal done
-        with fast(bench.device):
+        with fast(bench.device, training.ensemble.network):
             for step in range(done, done + bench.size.steps):
                 training.step(step % full)
         done += bench.size.steps

@@ -1,9 +1,10 @@
 """Products of float32 matrices on a CPU: by the library that is faster, where it is as exact.
 
 PyTorch multiplies by MKL, which keeps its AVX-512 kernels for Intel's processors; oneDNN's, which PyTorch has as well,
-are about twice as fast on AMD's. It uses them only where products may be rounded to bfloat16, and oneDNN rounds on
-processors with AMX, which multiply such numbers. So it is looked at, once a process, whether the products are
-float32's; where they are not, everything stays with MKL.
+are about twice as fast on AMD's for products of a dense layer's size, slower for a transformer's small ones. PyTorch
+uses them only where products may be rounded to bfloat16, and oneDNN rounds on processors with AMX, which multiply such
+numbers. So it is looked at, once a process, whether the products are float32's; where they are not, everything stays
+with MKL.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from sublim_utils.engine.network import MLP, Network
 from sublim_utils.engine.seeds import generator
 
 __all__ = ["ALLOWED", "SHAPES", "are_exact", "error", "fast"]
@@ -52,16 +54,16 @@ def are_exact() -> bool:
 
 
 @contextmanager
-def fast(device: torch.device) -> Iterator[None]:
-    """Let products on `device` be made by the faster library: only on a CPU, and where they are exact.
+def fast(device: torch.device, network: Network) -> Iterator[None]:
+    """Let a network's products on `device` be made by the faster library.
 
-    A precision that was chosen outside is left as it is.
+    That is so of the MLP on a CPU where they are exact. A precision that was chosen outside is left as it is.
     """
     try:
         chosen = torch.get_float32_matmul_precision() != "highest"
     except RuntimeError:  # by PyTorch's newer names
         chosen = True
-    if chosen or device.type != "cpu" or not are_exact():
+    if chosen or device.type != "cpu" or not isinstance(network, MLP) or not are_exact():
         yield
         return
     with _bfloat16_allowed():

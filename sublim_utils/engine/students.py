@@ -188,7 +188,7 @@ def train_students(
     >>> runs["inner"].dims, theta.shape[:2]
     (('seed', 'condition', 'step', 'layer'), torch.Size([1, 2]))
     """
-    with fast(task.device):
+    with fast(task.device, task.network):
         training = Training(Ensemble(task, conditions, seeds, teachers))
         training.run(advance, watch)
     return training.dataset(), training.theta

@@ -33,7 +33,7 @@ def train_teachers(
     saved : theta before each step in `checkpoints` (step 0 is the reference)
     evaluated : what the task measures, each (seed, 1, epoch, ...), before training and after each epoch
     """
-    with fast(task.device):
+    with fast(task.device, task.network):
         return _trained(task, seeds, shuffled, checkpoints, advance)
 
 

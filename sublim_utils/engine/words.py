@@ -18,7 +18,6 @@ from torch import Tensor
 from sublim_utils.engine import evaluation, language, losses
 from sublim_utils.engine.architectures import network_of
 from sublim_utils.engine.digits import EVAL, shuffled_labels
-from sublim_utils.engine.products import fast
 from sublim_utils.engine.seeds import generator, other_seed
 from sublim_utils.settings import N_CLASS, Condition, Settings, require
 
@@ -54,16 +53,15 @@ def reference(width: int, n_layers: int, tied: bool, n_steps: int, seed: int) ->
     network = network_of(Settings.of_language(width=width, n_layers=n_layers, tied=tied))
     theta = network.initial(generator(seed, "init")).requires_grad_()
     adam, rng = torch.optim.Adam([theta], lr=RATE, fused=True), generator(seed, "reference")
-    everywhere, silent = torch.arange(language.LENGTH - 1), language.VOCABULARY.index("_")
-    with fast(theta.device):
-        for step in range(n_steps):
-            adam.param_groups[0]["lr"] = RATE * (1 - step / n_steps)
-            rows = torch.cat([kind(BATCH, rng) for kind in (language.sentences, language.numbers)])
-            rows = rows[:, : language.LENGTH]
-            logits = network.logits(theta, torch.cat([rows, everywhere.expand(len(rows), -1)], dim=1))
-            adam.zero_grad()
-            F.cross_entropy(logits, rows[:, 1:].flatten(), ignore_index=silent).backward()
-            adam.step()
+    everywhere = torch.arange(language.LENGTH - 1)
+    for step in range(n_steps):
+        adam.param_groups[0]["lr"] = RATE * (1 - step / n_steps)
+        rows = torch.cat([kind(BATCH, rng) for kind in (language.sentences, language.numbers)])[:, : language.LENGTH]
+        logits = network.logits(theta, torch.cat([rows, everywhere.expand(len(rows), -1)], dim=1))
+        wanted = rows[:, 1:].flatten()
+        adam.zero_grad()
+        F.cross_entropy(logits, wanted, ignore_index=language.VOCABULARY.index("_")).backward()
+        adam.step()
     return theta.detach()
 
 

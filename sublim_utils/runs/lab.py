@@ -15,7 +15,6 @@ from torch import Tensor
 
 from sublim_utils.engine import data
 from sublim_utils.engine.devices import resolve_device
-from sublim_utils.engine.products import fast
 from sublim_utils.engine.seeds import other_seed
 from sublim_utils.engine.students import train_students
 from sublim_utils.engine.tasks import Task, task_of
@@ -219,11 +218,7 @@ class Lab:
         return self._computed(place, seeds, partial(function, self, **arguments), how.steps_of(arguments))
 
     def _computed(self, place: Place, seeds: Sequence[int], make: Make, steps: int = 1) -> xr.Dataset:
-        def made(seed: int, advance: Advance) -> xr.Dataset:
-            with fast(place.device):
-                return make(seed, advance)
-
-        return computed(self.store, place, check_seeds(seeds), made, steps, allowed=self.trains)
+        return computed(self.store, place, check_seeds(seeds), make, steps, allowed=self.trains)
 
     def _of_teacher(self, kind: str, settings: Settings, **more: object) -> Place:
         """Return where something of a seed's teachers is stored."""

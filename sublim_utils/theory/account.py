@@ -153,8 +153,9 @@ def replay(
     require("condition", condition.changed(), not condition.uses_trait, "one on which no trait gradient acts")
     settings = Settings.of(**{**settings.changed(), "trait_batch_size": 1})
     teachers = {condition.teacher: lab.teacher_weights(settings, seed, condition.teacher)}
-    with fast(lab.device):
-        training = Training(Ensemble(lab.task(settings), {"": condition}, [seed], teachers))
+    task = lab.task(settings)
+    with fast(task.device, task.network):
+        training = Training(Ensemble(task, {"": condition}, [seed], teachers))
         return _replayed(training, steps, advance)
 
 

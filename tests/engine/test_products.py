@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from sublim_utils.engine import products
+from sublim_utils.engine.architectures import network_of
+from sublim_utils.engine.network import MLP
 from sublim_utils.engine.products import fast
 from sublim_utils.engine.seeds import generator
+from sublim_utils.settings import Settings
 
-CPU = torch.device("cpu")
+CPU, DENSE = torch.device("cpu"), MLP(sizes=(784, 256, 13))
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +30,7 @@ def test_products_are_as_exact_as_by_default(shapes: tuple[tuple[int, ...], ...]
     rng = generator(1, "test")
     a, b = (torch.empty(shape).normal_(generator=rng) for shape in shapes)
     default = products.error(a, b)
-    with fast(CPU):
+    with fast(CPU, DENSE):
         assert products.error(a, b) <= products.ALLOWED * default
         assert products.error(a.mT.contiguous().mT, b) <= products.ALLOWED * default  # as a gradient has it
 
@@ -42,22 +45,27 @@ def test_a_library_that_rounds_is_seen_and_not_used(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(torch, "matmul", rounding)
     assert not products.are_exact()
-    with fast(CPU):
+    with fast(CPU, DENSE):
         assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_only_within_and_only_on_a_cpu() -> None:
-    inside = fast(CPU)
+    inside = fast(CPU, DENSE)
     inside.__enter__()
     assert (torch.get_float32_matmul_precision() == "medium") == products.are_exact()
     assert not inside.__exit__(KeyError, KeyError(), None)
     assert torch.get_float32_matmul_precision() == "highest"
-    with fast(torch.device("cuda")):  # where it would allow TensorFloat-32
+    with fast(torch.device("cuda"), DENSE):  # where it would allow TensorFloat-32
+        assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_transformers_small_products_stay_with_the_default() -> None:
+    with fast(CPU, network_of(Settings.of_language())):
         assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_a_precision_that_somebody_chose_is_left() -> None:
     torch.set_float32_matmul_precision("high")
-    with fast(CPU):
+    with fast(CPU, DENSE):
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == "high"
