@@ -1,13 +1,13 @@
 """The jobs that train what a store lacks: a large experiment in ranges of seeds, small ones together in one.
 
 A process takes seconds to start and load, at small scale more than all its students; so an experiment shares its job
-with the next until there is enough to do.
+with the next until there is enough to do. One of language trains each seed's reference first, and keeps it.
 """
 
 from sublim_utils.runs.experiments import EXPERIMENTS, run_at
 from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.store import Store
-from sublim_utils.settings import Settings
+from sublim_utils.settings import LANGUAGE_TASKS, Settings
 
 __all__ = ["JOINT", "LONGEST", "PER_STUDENT", "TIMES", "WORTH", "jobs", "seconds"]
 
@@ -16,7 +16,8 @@ JOINT = "+"
 
 PER_STUDENT = 7.0  # seconds, roughly, of a student at the paper's protocol: it only decides what shares a job
 TIMES = {"mlp": 1.0, "cnn": 3.0, "vit": 6.0, "transformer": 8.0}  # of the MLP's seconds for an example, roughly
-WORTH = 60.0  # seconds of work that a process is started for
+WORTH = {False: 60.0, True: 180.0}
+"""Seconds of work that a process is started for, by whether it has a reference of language to train."""
 LONGEST = 200  # characters: the joined names are a folder's
 
 
@@ -43,13 +44,20 @@ def jobs(profile: Profile, store: Store, seeds_per_job: int) -> dict[str, list[s
             if set(part) - held:
                 wanted.setdefault(part, []).append(name)
     for part, names in wanted.items():
-        for group in _groups({name: seconds(profile, name, len(part)) for name in names}):
+        work = {name: seconds(profile, name, len(part)) for name in names}
+        for group in (
+            g for kind in WORTH for g in _groups({n: s for n, s in work.items() if _speaks(n) == kind}, kind)
+        ):
             for name in group:
                 planned[name].append(f"{JOINT.join(group)}/{part.start}-{part.stop}")
     return planned
 
 
-def _groups(work: dict[str, float]) -> list[list[str]]:
+def _speaks(name: str) -> bool:
+    return EXPERIMENTS[name].settings.get("task") in LANGUAGE_TASKS
+
+
+def _groups(work: dict[str, float], language: bool = False) -> list[list[str]]:
     """Return the names in groups of neighbours, each closed as soon as its work is worth a process.
 
     >>> _groups({"a": 90.0, "b": 50.0, "c": 20.0, "d": 5.0})
@@ -58,7 +66,7 @@ def _groups(work: dict[str, float]) -> list[list[str]]:
     groups: list[list[str]] = [[]]
     for name in work:
         last = groups[-1]
-        if sum(work[n] for n in last) >= WORTH or len(JOINT.join([*last, name])) > LONGEST:
+        if sum(work[n] for n in last) >= WORTH[language] or len(JOINT.join([*last, name])) > LONGEST:
             groups.append(last := [])
         last.append(name)
     return [group for group in groups if group]

@@ -34,13 +34,21 @@ def test_only_small_experiments_share_a_job(profile, tmp_path):
         names, _, part = job.rpartition("/")
         first, stop = map(int, part.split("-"))
         work = [seconds(profile, name, stop - first) for name in names.split(JOINT)]
-        assert sum(work[:-1]) < WORTH, job
+        language = {name.startswith(("language", "sweep_language")) for name in names.split(JOINT)}
+        assert len(language) == 1  # the one kind trains references, the other does not
+        assert sum(work[:-1]) < WORTH[language.pop()], job
 
 
 def test_a_small_profile_has_few_jobs_and_a_large_one_ranges_of_seeds(tmp_path):
     small, large = (jobs(PROFILES[name], Store(tmp_path), 10) for name in ("smoke", "paper"))
     assert len({job for mine in small.values() for job in mine}) < len(small) / 3
     assert len(large["phenomenon"]) == 10
+
+
+def test_at_the_laptop_a_reference_of_language_is_trained_once(tmp_path):
+    planned = jobs(PROFILES["laptop"], Store(tmp_path), seeds_per_job=10)
+    spoken = {job for name, mine in planned.items() if name.startswith("language") for job in mine}
+    assert len(spoken) == 1
 
 
 def test_what_is_stored_is_in_no_job(tmp_path, monkeypatch):
