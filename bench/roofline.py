@@ -75,7 +75,7 @@ def phases(bench: Bench, e: Ensemble) -> dict[str, tuple[float, float, Callable[
         ),
         "optimiser": (0, 7 * vector, lambda i: training.optimizer.step()),
         "one inner product": (0, 2 * vector, lambda i: dot(other, training.theta)),
-        "evaluation": (tests, 0, lambda i: e.task.evaluate(training.theta)),
+        "evaluation": (tests, 0, lambda i: e.task.evaluate(training.theta, e.seeds)),
     }
 
 

@@ -104,6 +104,20 @@ def test_the_probe_is_ridge_regression():
     assert found == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_probes_of_several_models_are_those_of_each_whatever_the_threads():
+    """Of the paper's width: where MKL has two threads, a library's solver failed on four such matrices at once."""
+    rng, threads = generator(0, "probes"), torch.get_num_threads()
+    known, features = (torch.rand(1, 4, n, 256, generator=rng) for n in (600, 300))
+    labels = [torch.randint(10, (n,), generator=rng) for n in (600, 300)]
+    each = [evaluation.probe_accuracy(known[0, i], labels[0], features[0, i], labels[1]) for i in range(4)]
+    try:
+        torch.set_num_threads(2)
+        together = evaluation.probe_accuracy(known, labels[0], features, labels[1])
+    finally:
+        torch.set_num_threads(threads)
+    assert together[0].tolist() == pytest.approx([float(a) for a in each], abs=1e-6)
+
+
 def test_models_are_measured_apart():
     sets = [drawn(seed, knows=2.0) for seed in range(4)]
     labels = sets[0][1]
