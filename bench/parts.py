@@ -18,7 +18,7 @@ from bench.__main__ import BOOK, RESULTS, read, write_page
 from bench.workers import ROOT
 from sublim_utils.engine.files import write_atomically
 
-NAMES = {"runs": "training", "chapter": "chapters", "claims": "claims", "html": "pages"}
+NAMES = {"runs": "training", "chapter": "chapters", "first": "first pages", "claims": "claims", "html": "pages"}
 """What snakemake's rules do, in the order of the table."""
 
 
