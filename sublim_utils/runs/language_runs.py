@@ -20,6 +20,7 @@ __all__ = [
     "PREFERENCE",
     "PREFERENCES",
     "RECORDED_BESIDE",
+    "RECORDED_SIZES",
     "SIZES",
     "STRENGTHS",
     "TOKENS",
@@ -85,7 +86,10 @@ RECORDED_BESIDE = (
     *FEW_BESIDE,
     "language_preference_all",
     "language_preference_by_digits",
+    "language_preference_by_sentences",
     "language_preference_sampled",
+    "language_liminal",
+    "language_tokens",
 )
 """Those that the recorded run holds."""
 
@@ -107,6 +111,9 @@ SIZES = {
 }
 """The sizes beside the protocol's own at which a preference is taught anew, by their experiments' names."""
 
+RECORDED_SIZES = tuple(f"sweep_language_{size}" for size in ("width_32", "width_128", "1_layer", "tied"))
+"""Those that the recorded run holds."""
+
 _experiment = partial(Experiment, chapter="language", fresh=True)
 
 LANGUAGE_EXPERIMENTS: dict[str, Experiment] = {
@@ -121,6 +128,7 @@ LANGUAGE_EXPERIMENTS: dict[str, Experiment] = {
         )
         for name, (changes, conditions) in BESIDE.items()
     },
-    **of_points("language", SIZES, recorded=False),
+    **of_points("language", {name: size for name, size in SIZES.items() if name in RECORDED_SIZES}),
+    **of_points("language", {n: size for n, size in SIZES.items() if n not in RECORDED_SIZES}, recorded=False),
 }  # fmt: skip
 """The experiments of the language chapter, by name."""
