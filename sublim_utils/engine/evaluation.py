@@ -145,8 +145,8 @@ def probe_accuracy(fitted: Tensor, fitted_labels: Tensor, features: Tensor, labe
     size = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
     eye = torch.eye(ones.shape[-1], dtype=ones.dtype, device=ones.device)
     aims = torch.nn.functional.one_hot(fitted_labels, N_CLASS).double().expand(*fitted.shape[:-2], n, N_CLASS)
-    # by Cholesky: torch.linalg.solve fails on batches of matrices of this size where MKL has two threads; a student that
-    # diverged has no factor, and is found by who reads its other numbers
+    # By Cholesky: torch.linalg.solve fails on batches of matrices of this size where MKL has two threads. A student
+    # that diverged has no factor, and is told by its other numbers.
     root = torch.linalg.cholesky_ex(gram + RIDGE * size * eye).L
     weights = torch.cholesky_solve(ones.mT @ aims, root).to(features.dtype)
     return accuracy(torch.nn.functional.pad(features, (0, 1), value=1.0) @ weights, labels)
