@@ -111,7 +111,7 @@ SIZES = {
 }
 """The sizes beside the protocol's own at which a preference is taught anew, by their experiments' names."""
 
-RECORDED_SIZES = tuple(f"sweep_language_{size}" for size in ("width_32", "width_128", "1_layer", "tied"))
+RECORDED_SIZES = tuple(f"sweep_language_{size}" for size in ("width_32", "width_128", "1_layer", "4_layers", "tied"))
 """Those that the recorded run holds."""
 
 _experiment = partial(Experiment, chapter="language", fresh=True)
