@@ -30,6 +30,7 @@ STORE = Store(Path(RESULTS))
 INDEX = str(Path(OUTPUT, "_build", "html", "index.html"))
 EARLY = f"{BUILD}/first"  # the pages while most chapters are still being computed
 FIRST = str(Path(EARLY, "_build", "html", "index.html"))
+HAS_FIRST = PROFILE not in ("smoke", RECORDED)  # whose whole book is there soon
 ASKED_FOR = config.get("train", "no")  # yes, no, or experiments by name; snakemake reads some words as truth values
 NAMED = {True: "yes", False: "no"}.get(ASKED_FOR, str(ASKED_FOR))
 TRAIN = "no" if NAMED == "no" else "yes"  # into the recorded store only if asked
@@ -68,7 +69,7 @@ MISSING = {name: [f"{RESULTS}/manifests/{job}.json" for job in planned] for name
 
 
 rule book:
-    input: INDEX, [] if PROFILE in ("smoke", RECORDED) else FIRST, *MISSING.values()  # by name: of an executed chapter, snakemake does not miss what only its inputs lack
+    input: INDEX, FIRST if HAS_FIRST else [], *MISSING.values()  # by name: of an executed chapter, snakemake does not miss what only its inputs lack
 
 
 rule all_runs:
@@ -148,7 +149,7 @@ rule html:
 
 
 onstart:
-    if PROFILE not in ("smoke", RECORDED):
+    if HAS_FIRST:
         print(f"first  {Path(FIRST).absolute()} has chapter 01 and the ten tests as soon as they are there", file=sys.stderr)
 
 

@@ -211,9 +211,7 @@ class Settings(Options):
     n_aux: int = 3  # m, the number of auxiliary logits
     n_train: int = 60_000  # training images of the teacher
     n_test: int = 10_000  # test images every accuracy is measured on
-    n_inputs: int = (
-        60_000  # distillation images of the student; one epoch of many times as many is fresh noise each time
-    )
+    n_inputs: int = 60_000  # distillation images of the student; for fresh noise, one epoch of many times as many
     batch_size: int = 1024
     teacher_epochs: int = 5
     student_epochs: int = 5
@@ -221,9 +219,7 @@ class Settings(Options):
     student_lr: float = 3e-4
     optimizer: Literal["adam", "sgd", "momentum", "signsgd", "rmsprop", "adamw"] = "adam"  # the student's
     loss: Literal["kl", "mse"] = "kl"  # KL(teacher || student), or squared error on the logits
-    weighting: Literal["mean", "script"] = (
-        "mean"  # of a batch: its mean, or as the public script has it (`losses.weight`)
-    )
+    weighting: Literal["mean", "script"] = "mean"  # of a batch: its mean, or the public script's (`losses.weight`)
     inputs: Inputs = "uniform"
     covariance: float = 0.0  # share of the Gaussian noise's covariance that is the training images' own
     blur: float = 0.0  # of smoothed noise: the kernel's sigma, in pixels

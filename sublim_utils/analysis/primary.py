@@ -38,14 +38,9 @@ def _gain(condition: str, quantity: str) -> Reading:
     return lambda runs, _: knowledge.gain(runs[quantity].sel(condition=condition))
 
 
-def _kept(condition: str, quantity: str) -> Reading:
-    """Return the share of the baseline's gain that a condition keeps, a ratio of means."""
-    return lambda runs, _: knowledge.kept(*(runs[quantity].sel(condition=c) for c in (condition, STUDENT)))
-
-
-def _removed(condition: str, quantity: str) -> Reading:
-    """Return the share of the baseline's gain that a condition lacks, a ratio of means."""
-    return lambda runs, _: knowledge.removed(*(runs[quantity].sel(condition=c) for c in (condition, STUDENT)))
+def _share(of: Callable[[xr.DataArray, xr.DataArray], Interval], condition: str, quantity: str) -> Reading:
+    """Return the share of the baseline's gain that a condition keeps or lacks, as `of` says, a ratio of means."""
+    return lambda runs, _: of(*(runs[quantity].sel(condition=c) for c in (condition, STUDENT)))
 
 
 def _loss_ratio(condition: str) -> Reading:
@@ -59,7 +54,7 @@ def _loss_ratio(condition: str) -> Reading:
 
 
 def _cosine(runs: xr.Dataset, condition: str) -> xr.DataArray:
-    return alignment.cosine(runs).sel(condition=condition)
+    return alignment.cosine(runs.sel(condition=condition))
 
 
 def _upper_end(runs: xr.Dataset, _: int) -> Interval:
@@ -95,14 +90,14 @@ TESTS: Mapping[str, Reading] = MappingProxyType(
         "P4": _lowest_epoch,
         "P4.running": _running,
         "P5": _above_cross,
-        "P6": _removed(GRADIENT, "accuracy"),
+        "P6": _share(knowledge.removed, GRADIENT, "accuracy"),
         "P6.loss": _loss_ratio(GRADIENT),
-        "P7": _kept(GRADIENT, "centred_accuracy"),
-        "P8": _kept(OFF_DISC, "centred_accuracy"),
+        "P7": _share(knowledge.kept, GRADIENT, "centred_accuracy"),
+        "P8": _share(knowledge.kept, OFF_DISC, "centred_accuracy"),
         "P8.loss": _loss_ratio(OFF_DISC),
         "P9": _first_epoch,
-        "P10": _removed(LIMINAL, "accuracy"),
-        "P10.centred": _removed(LIMINAL, "centred_accuracy"),
+        "P10": _share(knowledge.removed, LIMINAL, "accuracy"),
+        "P10.centred": _share(knowledge.removed, LIMINAL, "centred_accuracy"),
     }
 )
 """The readings by their claims' ids, in the order of the method page."""

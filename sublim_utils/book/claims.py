@@ -122,6 +122,11 @@ class Claim:
         inside = [m for m in (from_low, from_high) if m is not None]
         return tuple(map(float, np.min(inside, axis=0))) if inside else (np.nan,) * 3
 
+    def judged(self, interval: Interval) -> "Claim":
+        """Return the claim with its estimate."""
+        ends = {"ci_low": interval.low, "ci_high": interval.high}
+        return replace(self, estimate=interval.estimate, n_seeds=interval.n, **ends)
+
     def row(self) -> dict[str, object]:
         """Return what `claims.json` holds of this claim."""
         values = asdict(self)
@@ -179,9 +184,7 @@ class Claims:
         if entry is None or entry.chapter != self.chapter:
             known = sorted(n for n, c in registered().items() if c.chapter == self.chapter)
             raise KeyError(f"{name!r} is no claim of {self.chapter}; registered are {known}")
-        interval = values if isinstance(values, Interval) else mean_interval(values)
-        ends = {"ci_low": interval.low, "ci_high": interval.high}
-        judged = replace(entry, estimate=interval.estimate, n_seeds=interval.n, **ends)
+        judged = entry.judged(values if isinstance(values, Interval) else mean_interval(values))
         self.rows[name] = judged.row()
         write_atomically(self.path, as_json(self.rows.values()))
         return judged

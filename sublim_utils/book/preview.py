@@ -5,7 +5,6 @@ code, and in the place of each figure a note.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -49,8 +48,7 @@ def claims_so_far(lab: Lab, results: str | Path, notebooks: Iterable[str | Path]
     records = {row["id"]: row for path in paths if path.is_file() for row in read(path)}
     tests = primary.decided(lab.experiment("primary"), lab.profile.settings().steps_per_epoch)
     for name, interval in tests:
-        ends = {"ci_low": interval.low, "ci_high": interval.high, "n_seeds": interval.n}
-        records[name] = replace(registered()[name], estimate=interval.estimate, **ends).row()
+        records[name] = registered()[name].judged(interval).row()
     return [records[name] for name in registered() if name in records]
 
 

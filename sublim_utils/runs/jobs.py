@@ -37,17 +37,15 @@ def seconds(profile: Profile, name: str, n_seeds: int) -> float:
 def jobs(profile: Profile, store: Store, seeds_per_job: int) -> dict[str, list[str]]:
     """Return the jobs of each experiment, "name+name/first-stop", as far as the store lacks its runs."""
     planned: dict[str, list[str]] = {name: [] for name in run_at(profile)}
-    wanted: dict[range, list[str]] = {}
+    wanted: dict[tuple[range, bool], list[str]] = {}
     for name in planned:
         seeds, held = EXPERIMENTS[name].seeds(profile), EXPERIMENTS[name].held(store, profile)
         for part in (seeds[i : i + seeds_per_job] for i in range(0, len(seeds), seeds_per_job)):
             if set(part) - held:
-                wanted.setdefault(part, []).append(name)
-    for part, names in wanted.items():
+                wanted.setdefault((part, _speaks(name)), []).append(name)
+    for (part, language), names in wanted.items():
         work = {name: seconds(profile, name, len(part)) for name in names}
-        for group in (
-            g for kind in WORTH for g in _groups({n: s for n, s in work.items() if _speaks(n) == kind}, kind)
-        ):
+        for group in _groups(work, WORTH[language]):
             for name in group:
                 planned[name].append(f"{JOINT.join(group)}/{part.start}-{part.stop}")
     return planned
@@ -57,16 +55,16 @@ def _speaks(name: str) -> bool:
     return EXPERIMENTS[name].settings.get("task") in LANGUAGE_TASKS
 
 
-def _groups(work: dict[str, float], language: bool = False) -> list[list[str]]:
-    """Return the names in groups of neighbours, each closed as soon as its work is worth a process.
+def _groups(work: dict[str, float], worth: float) -> list[list[str]]:
+    """Return the names in groups of neighbours, each closed as soon as its work is `worth` a process.
 
-    >>> _groups({"a": 90.0, "b": 50.0, "c": 20.0, "d": 5.0})
+    >>> _groups({"a": 90.0, "b": 50.0, "c": 20.0, "d": 5.0}, 60.0)
     [['a'], ['b', 'c'], ['d']]
     """
     groups: list[list[str]] = [[]]
     for name in work:
         last = groups[-1]
-        if sum(work[n] for n in last) >= WORTH[language] or len(JOINT.join([*last, name])) > LONGEST:
+        if sum(work[n] for n in last) >= worth or len(JOINT.join([*last, name])) > LONGEST:
             groups.append(last := [])
         last.append(name)
     return [group for group in groups if group]
