@@ -5,11 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.clock import alternate, ratios, spread, timed
-from bench.ours import Plain
 from bench.setting import Bench, projected
 from sublim_utils.engine.architectures import Transformer
 from sublim_utils.engine.ensemble import Ensemble
-from sublim_utils.engine.students import Training
+from sublim_utils.engine.students import Training, Untracked
 from sublim_utils.engine.tasks import task_of
 from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.settings import N_CLASS, Condition
@@ -88,7 +87,7 @@ def measure(bench: Bench) -> dict[str, object]:
     full = len(one.orders)
     steps = {
         "plain: a loop in PyTorch": Loop(one, tracked=False).step,
-        "plain: the engine": Plain(one).step,
+        "plain: the engine": Untracked(one).step,
         "tracked: a loop in PyTorch": Loop(one, tracked=True).step,
         f"tracked: the engine, {N_TRACKED} together": Training(four).step,
     }

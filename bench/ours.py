@@ -1,19 +1,10 @@
-"""Our engine as the bench calls it: the recorded training, the plain one, and teachers."""
+"""Our engine as the bench calls it: teachers, whose loop is timed from outside."""
 
 import time
 
 from bench.clock import Task, synchronise
 from bench.setting import Bench
-from sublim_utils.engine import students, teachers
-
-
-class Plain(students.Training):
-    """Distillation alone: nothing is tracked and nothing intervenes."""
-
-    def step(self, step: int) -> None:
-        """Take one step with every student."""
-        self.distill_gradient(step)
-        self.optimizer.step()
+from sublim_utils.engine import teachers
 
 
 class Enough(Exception):  # noqa: N818 (no error: it ends a training that has been watched long enough)

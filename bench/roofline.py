@@ -10,12 +10,12 @@ from itertools import pairwise
 import torch
 
 from bench.clock import Task, alternate, spread, timed
-from bench.ours import Plain, teacher_task
+from bench.ours import teacher_task
 from bench.setting import Bench, four_students, projected
 from sublim_utils.engine import losses
 from sublim_utils.engine.ensemble import Ensemble, take
 from sublim_utils.engine.network import Workspace
-from sublim_utils.engine.students import Training
+from sublim_utils.engine.students import Training, Untracked
 from sublim_utils.engine.vectors import dot
 from sublim_utils.settings import Settings
 
@@ -92,7 +92,7 @@ def steps(bench: Bench) -> dict[str, tuple[float, Task]]:
     tasks = {"teacher step": (step_operations(settings, 1, tracked=False), teacher_task(bench, [0]))}
     for n, conditions in ((1, projected(1)), (4, four_students())):
         ensemble = bench.ensemble(conditions, [0])
-        for name, training in (("plain", Plain(ensemble)), ("tracked", Training(ensemble))):
+        for name, training in (("plain", Untracked(ensemble)), ("tracked", Training(ensemble))):
             work = step_operations(settings, n, tracked=name == "tracked")
             task = timed(lambda i, training=training: training.step(i % full), bench.device, units)
             tasks[f"{name} step, {n} condition{'s' * (n > 1)}"] = (work, task)

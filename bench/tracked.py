@@ -3,10 +3,9 @@
 from bench import public
 from bench.candidates import batches, noise
 from bench.clock import Task, alternate, ratios, spread, timed
-from bench.ours import Plain
 from bench.setting import Bench, projected, stand_in_teachers
 from sublim_utils.engine.digits import references
-from sublim_utils.engine.students import Training
+from sublim_utils.engine.students import Training, Untracked
 from sublim_utils.settings import Condition
 
 NUMBERS = (1, 8)
@@ -26,7 +25,7 @@ def tasks_of(bench: Bench, n: int) -> dict[str, Task]:
     """Return the steps that are compared at n conditions."""
     ensemble = bench.ensemble(projected(n), [0])
     full = ensemble.settings.n_inputs // ensemble.settings.batch_size
-    plain, tracked = Plain(ensemble), Training(ensemble)
+    plain, tracked = Untracked(ensemble), Training(ensemble)
     steps = bench.size.steps
     return {
         "tracked and projected": timed(lambda i: tracked.step(i % full), bench.device, steps),

@@ -13,16 +13,15 @@ from collections.abc import Callable, Mapping
 
 from bench.candidates import PARTS, Candidate, of_compiled, of_jax, of_ours, of_public
 from bench.clock import alternate, ratios, spread
-from bench.ours import Plain
 from bench.setting import Bench
-from sublim_utils.engine.students import Training
+from sublim_utils.engine.students import Training, Untracked
 from sublim_utils.settings import Settings
 
 CANDIDATES: dict[str, Callable[[Bench], Candidate]] = {
     "public script's method": of_public,
     "vmap + torch.compile": of_compiled,
     "JAX jit": of_jax,
-    "ours": lambda bench: of_ours(bench, Plain),
+    "ours": lambda bench: of_ours(bench, Untracked),
     "ours, tracked": lambda bench: of_ours(bench, Training),
 }
 

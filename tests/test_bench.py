@@ -10,13 +10,13 @@ import torch
 from bench import bfloat16, clock, compiled, goals, language, modules, public, render, roofline, whole
 from bench.candidates import PARTS, Candidate
 from bench.clock import alternate
-from bench.ours import Plain, teacher_task
+from bench.ours import teacher_task
 from bench.setting import QUICK, Bench, Size, four_students
 from sublim_utils.engine.architectures import MODULES
 from sublim_utils.engine.digits import Digits, references
 from sublim_utils.engine.network import MLP
 from sublim_utils.engine.seeds import epoch_orders, generator
-from sublim_utils.engine.students import Training
+from sublim_utils.engine.students import Training, Untracked
 from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.settings import Condition
 from tests import small
@@ -39,7 +39,7 @@ def close(theta, ours, start):
 
 @pytest.fixture
 def plain(bench):
-    training = Plain(bench.ensemble(four_students(), SEEDS))
+    training = Untracked(bench.ensemble(four_students(), SEEDS))
     for step in range(STEPS):
         training.step(step)
     return training

@@ -206,6 +206,9 @@ class Module:
     ) -> Tensor:
         """Write dLoss/dtheta, (..., P), into `out`, given dLoss/dlogits; may be called again on the same tape."""
         for at, own in tape.passes.items():
+            if not dlogits[at].any():  # as L_disc's are where all share one answer: half of what a look at them costs
+                out[at].zero_()
+                continue
             gradients = torch.autograd.grad(
                 own.logits, own.leaves, dlogits[at], retain_graph=True, materialize_grads=True
             )

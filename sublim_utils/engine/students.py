@@ -22,7 +22,7 @@ from sublim_utils.engine.tasks import Task
 from sublim_utils.engine.vectors import TINY, by_part, dot
 from sublim_utils.settings import Condition
 
-__all__ = ["Training", "train_students"]
+__all__ = ["Training", "Untracked", "train_students"]
 
 
 class Training:
@@ -146,6 +146,15 @@ class Training:
         return self.recorder.dataset({"seed": e.seeds, "condition": e.names, "eval": e.settings.eval_steps()})
 
 
+class Untracked(Training):
+    """Distillation alone: nothing is tracked and nothing intervenes, so that only evaluations are recorded."""
+
+    def step(self, step: int) -> None:
+        """Take one step with every student."""
+        self.distill_gradient(step)
+        self.optimizer.step()
+
+
 def train_students(
     task: Task,
     conditions: Mapping[str, Condition],
@@ -154,6 +163,7 @@ def train_students(
     *,
     advance: Callable[[], object] = lambda: None,
     watch: Callable[[Tensor], object] = lambda _: None,
+    training: type[Training] = Training,
 ) -> tuple[xr.Dataset, Tensor]:
     """Distil every condition's student of every seed, tracking the alignment at each step.
 
@@ -164,6 +174,7 @@ def train_students(
     advance : called after each step, for a progress bar
     watch : called at each evaluation with theta (seed, condition, P), which it must not change and which the next
         step changes
+    training : what a step does: all of it, or a subclass of your own
 
     Returns
     -------
@@ -189,6 +200,6 @@ def train_students(
     (('seed', 'condition', 'step', 'layer'), torch.Size([1, 2]))
     """
     with fast(task.device, task.network):
-        training = Training(Ensemble(task, conditions, seeds, teachers))
-        training.run(advance, watch)
-    return training.dataset(), training.theta
+        trained = training(Ensemble(task, conditions, seeds, teachers))
+        trained.run(advance, watch)
+    return trained.dataset(), trained.theta

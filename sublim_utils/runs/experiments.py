@@ -7,7 +7,7 @@ experiments that share a condition share its runs.
 from dataclasses import replace
 from pathlib import Path
 
-from sublim_utils.runs import language_runs, mitigations, protocols, sweeps
+from sublim_utils.runs import language_runs, mitigations, sweeps
 from sublim_utils.runs.conditions import (
     BASELINE,
     CONTROLS,
@@ -260,7 +260,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         full_only=True,
         fresh=True,
     ),
-    **protocols.PROTOCOLS,
     **language_runs.LANGUAGE_EXPERIMENTS,
 }
 

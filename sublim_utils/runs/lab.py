@@ -16,7 +16,7 @@ from torch import Tensor
 from sublim_utils.engine import data
 from sublim_utils.engine.devices import resolve_device
 from sublim_utils.engine.seeds import other_seed
-from sublim_utils.engine.students import train_students
+from sublim_utils.engine.students import Training, train_students
 from sublim_utils.engine.tasks import Task, task_of
 from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.runs.addresses import address, decimals, described, student_address
@@ -161,20 +161,28 @@ class Lab:
         joined = xr.concat(parts, "condition", data_vars="all", combine_attrs="override")
         return joined.transpose("seed", "condition", ...)
 
-    def _distilled(
-        self, settings: Settings, conditions: Mapping[str, Condition], seed: int, **calls: Callable[..., object]
+    def distilled(
+        self,
+        settings: Settings,
+        conditions: Mapping[str, Condition],
+        seed: int,
+        *,
+        advance: Callable[[], object],
+        watch: Callable[[Tensor], object] = lambda _: None,
+        training: type[Training] = Training,
     ) -> xr.Dataset:
-        """Train one seed's students, with `advance` and `watch` of `train_students`; return what was recorded."""
+        """Train one seed's students, as `train_students` does; return what was recorded, and store nothing."""
         if not self.trains:
             refuse(self.store.root, f"the training of seed {seed}'s students")
         kinds = {c.teacher for c in conditions.values()}
         thetas: dict[str, Tensor] = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
-        return train_students(self.task(settings), conditions, [seed], thetas, **calls)[0]
+        how = {"advance": advance, "watch": watch}
+        return train_students(self.task(settings), conditions, [seed], thetas, training=training, **how)[0]
 
     def _train(self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Advance) -> None:
         """Train one seed's students together and store each that stayed finite."""
         start, n = time.monotonic(), len(conditions)
-        dataset = self._distilled(settings, conditions, seed, advance=lambda: advance(n))
+        dataset = self.distilled(settings, conditions, seed, advance=lambda: advance(n))
         seconds, lost = (time.monotonic() - start) / n, []
         for name, condition in conditions.items():
             run = dataset.sel(condition=name, drop=True)
@@ -199,7 +207,7 @@ class Lab:
         `advance` is called each step.
         """
         path: list[Tensor] = []
-        self._distilled(settings, conditions, seed, advance=advance, watch=lambda t: path.append(t[0].cpu().clone()))
+        self.distilled(settings, conditions, seed, advance=advance, watch=lambda t: path.append(t[0].cpu().clone()))
         return torch.stack(path)
 
     def ask(self, function: Function, seeds: Sequence[int], **arguments: object) -> xr.Dataset:

@@ -20,9 +20,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from sublim_utils.engine.ensemble import Ensemble
 from sublim_utils.engine.look import Look
-from sublim_utils.engine.products import fast
 from sublim_utils.engine.students import Training
 from sublim_utils.engine.vectors import dot, with_inner
 from sublim_utils.runs.filling import Advance
@@ -80,13 +78,9 @@ class Exchange(Training):
 @stored(kind="mediation", part="exchange", version=VERSION, steps=lambda settings: settings.n_steps)
 def exchanged(lab: Lab, seed: int, advance: Advance, *, settings: Settings) -> xr.Dataset:
     """Return the evaluations of a seed's `ARMS`, the variables `KEPT`, dims (arm, eval)."""
-    teachers = {kind: lab.teacher_weights(settings, seed, kind) for kind in ("own", "other")}
     conditions = {name: Condition(teacher=arm.teacher) for name, arm in ARMS.items()}
-    task = lab.task(settings)
-    with fast(task.device, task.network):
-        training = Exchange(Ensemble(task, conditions, [seed], teachers))
-        training.run(lambda: advance(1), lambda _: None)
-    return training.dataset()[list(KEPT)].isel(seed=0, drop=True).rename(condition="arm")
+    runs = lab.distilled(settings, conditions, seed, advance=lambda: advance(1), training=Exchange)
+    return runs[list(KEPT)].isel(seed=0, drop=True).rename(condition="arm")
 
 
 def share_of_gap(values: xr.DataArray, arm: str) -> tuple[xr.DataArray, xr.DataArray]:

@@ -1,7 +1,5 @@
 """The exchange of drives, on small networks: exact at every step, and the identity where nothing is exchanged."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 import xarray as xr
@@ -75,8 +73,7 @@ def test_no_change_is_smaller(exchange):
         assert float(rest.norm()) < 1e-4 * float(added.norm())
 
 
-def test_what_is_stored_has_every_arm_and_reading():
-    lab = SimpleNamespace(task=lambda _: TASK, teacher_weights=lambda _, __, kind: TEACHERS[kind])
+def test_what_is_stored_has_every_arm_and_reading(lab):
     steps = []
     stored = mediation.exchanged(lab, 2, steps.append, settings=SETTINGS)
     assert list(stored["arm"].values) == list(mediation.ARMS)
