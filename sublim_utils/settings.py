@@ -399,6 +399,11 @@ class Condition(Options):
         return not self.redrawn and not self.init_noise
 
     @property
+    def changes_steps(self) -> bool:
+        """Whether gradients or updates are changed on the way, and not the start or the loss alone."""
+        return bool(self.projection or self.gradient_noise or self.base_decay)
+
+    @property
     def uses_trait(self) -> bool:
         """Whether the trait gradient acts on the student, and does not just watch it."""
         return self.projection > 0 and self.direction != "displacement"

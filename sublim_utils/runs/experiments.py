@@ -135,7 +135,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         chapter="causal",
         tier="grid",
         conditions=CONTROLS,
-        few=("keep only aligned", "per layer", "displacement", "independent batch"),
+        few=("keep only aligned", "independent batch"),
     ),
     "causal_grid": Experiment(
         chapter="causal",

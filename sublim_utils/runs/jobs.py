@@ -16,7 +16,7 @@ JOINT = "+"
 
 PER_STUDENT = 7.0  # seconds, roughly, of a student at the paper's protocol: it only decides what shares a job
 TIMES = {"mlp": 1.0, "cnn": 3.0, "vit": 6.0, "transformer": 8.0}  # of the MLP's seconds for an example, roughly
-WORTH = {False: 60.0, True: 180.0}
+WORTH = {False: 100.0, True: 180.0}
 """Seconds of work that a process is started for, by whether it has a reference of language to train."""
 LONGEST = 200  # characters: the joined names are a folder's
 

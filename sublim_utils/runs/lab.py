@@ -16,7 +16,7 @@ from torch import Tensor
 from sublim_utils.engine import data
 from sublim_utils.engine.devices import resolve_device
 from sublim_utils.engine.seeds import other_seed
-from sublim_utils.engine.students import Training, train_students
+from sublim_utils.engine.students import Training, Untracked, train_students
 from sublim_utils.engine.tasks import Task, task_of
 from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.runs.addresses import address, decimals, described, student_address
@@ -176,8 +176,8 @@ class Lab:
             refuse(self.store.root, f"the training of seed {seed}'s students")
         kinds = {c.teacher for c in conditions.values()}
         thetas: dict[str, Tensor] = {kind: self.teacher_weights(settings, seed, kind) for kind in kinds}
-        how = {"advance": advance, "watch": watch}
-        return train_students(self.task(settings), conditions, [seed], thetas, training=training, **how)[0]
+        task = self.task(settings)
+        return train_students(task, conditions, [seed], thetas, advance=advance, watch=watch, training=training)[0]
 
     def _train(self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Advance) -> None:
         """Train one seed's students together and store each that stayed finite."""
@@ -207,7 +207,12 @@ class Lab:
         `advance` is called each step.
         """
         path: list[Tensor] = []
-        self.distilled(settings, conditions, seed, advance=advance, watch=lambda t: path.append(t[0].cpu().clone()))
+        training = Training if any(c.changes_steps for c in conditions.values()) else Untracked
+
+        def watch(theta: Tensor) -> None:
+            path.append(theta[0].cpu().clone())
+
+        self.distilled(settings, conditions, seed, advance=advance, watch=watch, training=training)
         return torch.stack(path)
 
     def ask(self, function: Function, seeds: Sequence[int], **arguments: object) -> xr.Dataset:

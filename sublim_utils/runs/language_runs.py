@@ -12,14 +12,12 @@ from sublim_utils.settings import Condition
 __all__ = [
     "BESIDE",
     "FEW",
-    "FEW_BESIDE",
     "LANGUAGE_EXPERIMENTS",
     "MAPPING",
     "MAPPINGS",
     "PENALTIES",
     "PREFERENCE",
     "PREFERENCES",
-    "RECORDED_BESIDE",
     "RECORDED_SIZES",
     "SIZES",
     "STRENGTHS",
@@ -79,20 +77,6 @@ BESIDE: Mapping[str, tuple[Mapping[str, object], Mapping[str, Condition]]] = {
 }
 """Other inputs, logits and penalties than the main ones', experiments by name: settings, conditions."""
 
-FEW_BESIDE = ("language_mapping_by_numbers",)
-"""Those of a profile without the full grid."""
-
-RECORDED_BESIDE = (
-    *FEW_BESIDE,
-    "language_preference_all",
-    "language_preference_by_digits",
-    "language_preference_by_sentences",
-    "language_preference_sampled",
-    "language_liminal",
-    "language_tokens",
-)
-"""Those that the recorded run holds."""
-
 
 def _preference(label: str, **settings: object) -> Point:
     """Return a network of another size: student and cross-model student of a preference."""
@@ -122,10 +106,7 @@ LANGUAGE_EXPERIMENTS: dict[str, Experiment] = {
         tier="grid", settings=MAPPING, conditions=MAPPINGS, few=(*FEW, "update off L_disc")
     ),
     **{
-        name: _experiment(
-            tier="sweep", settings=changes, conditions=conditions, full_only=name not in FEW_BESIDE,
-            recorded=name in RECORDED_BESIDE,
-        )
+        name: _experiment(tier="sweep", settings=changes, conditions=conditions, full_only=True)
         for name, (changes, conditions) in BESIDE.items()
     },
     **of_points("language", {name: size for name, size in SIZES.items() if name in RECORDED_SIZES}),

@@ -80,8 +80,8 @@ def family(condition: Condition) -> str:
     return next((kind for field, kind in FAMILIES.items() if field in changed), "nothing done")
 
 
-FEW = ("liminal, constant", "liminal, last epoch", "init noise 1", "base decay 0.01")
-"""Schedules and others of a profile without the full grid: 4 conditions, and the other noise."""
+FEW = ("liminal, constant", "init noise 1")
+"""Schedules and others of a profile without the full grid: 2 conditions, and the other noise."""
 
 FEW_PENALTIES = ("constant, aux, x 100, T 2",)
 """Its points of the penalty's grid."""

@@ -160,7 +160,7 @@ AXES = (
         theme="the images",
         points=(
             Point(label="MNIST"),
-            point("task", "Fashion", task="fashion", few=True, least_images=Settings.n_train),
+            point("task", "Fashion", task="fashion", least_images=Settings.n_train),
         ),
     ),
     Axis(

@@ -212,15 +212,17 @@ def test_a_teachers_path_leads_from_its_reference_to_the_teacher_and_leaves_noth
     assert not torch.equal(path[0], path[1])
 
 
-def test_a_students_path_is_that_of_the_recorded_students_and_leaves_nothing_in_the_store(lab):
-    conditions, done = {name: FEW[name] for name in ("baseline", "liminal")}, []
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_a_students_path_is_that_of_the_recorded_students_and_leaves_nothing_in_the_store(lab, is_plain):
+    names = ("baseline", "liminal", "projected", "noisy")[: 2 if is_plain else 4]
+    conditions, done = {name: small.CONDITIONS[name] for name in names}, []
     path = lab.student_path(SETTINGS, conditions, 0, lambda: done.append(1))
     assert len(done) == SETTINGS.n_steps
     assert "students" not in lab.store.kinds()
-    assert torch.equal(path[0], digits.references(SETTINGS, [0], lab.device)[0].expand(2, -1))
+    assert torch.equal(path[0, :2], digits.references(SETTINGS, [0], lab.device)[0].expand(2, -1))
     recorded, x = lab.students(SETTINGS, conditions, [0]).isel(seed=0), small.images()
     labels = x.test_labels[: SETTINGS.n_test]
-    for point, condition in product(range(len(path)), (0, 1)):
+    for point, condition in product(range(len(path)), range(len(names))):
         logits = evaluation.logits_of(MLP.of(SETTINGS), path[point, condition], x.test[: SETTINGS.n_test])
         counts, run = evaluation.confusion(logits, labels), recorded.isel(condition=condition)
         assert float(run["accuracy"][point]) == pytest.approx(float(counts.trace() / len(labels)))
