@@ -219,7 +219,9 @@ class Settings(Options):
     student_lr: float = 3e-4
     optimizer: Literal["adam", "sgd", "momentum", "signsgd", "rmsprop", "adamw"] = "adam"  # the student's
     loss: Literal["kl", "mse"] = "kl"  # KL(teacher || student), or squared error on the logits
-    weighting: Literal["mean", "script"] = "mean"  # of a batch: its mean, or the public script's (`losses.weight`)
+    weighting: Literal["mean", "script"] = (
+        "mean"  # of a batch: its mean, or the public script's (`losses.student_weight`)
+    )
     inputs: Inputs = "uniform"
     covariance: float = 0.0  # share of the Gaussian noise's covariance that is the training images' own
     blur: float = 0.0  # of smoothed noise: the kernel's sigma, in pixels

@@ -24,8 +24,9 @@ __all__ = [
     "mse",
     "one_hot",
     "reverse_kl",
+    "student_weight",
     "target_of",
-    "weight",
+    "teacher_weight",
 ]
 
 
@@ -113,18 +114,21 @@ def discrimination(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return -(contrast * classes).sum(-1).mean(-1), dlogits
 
 
-def weight(settings: Settings, batch: int) -> tuple[float, float]:
-    """Return what the teacher's and the student's loss of a batch are multiplied by.
-
-    1, or with `Settings.weighting` = "script" as in the public script: its losses of `N_TOGETHER` models are joined,
-    the teacher's by one mean over all, 1/M; the student's summed over the batch's images and divided by M, so that a
-    smaller batch weighs less.
-    """
-    return (1.0, 1.0) if settings.weighting == "mean" else (1 / N_TOGETHER, batch / N_TOGETHER)
-
-
 N_TOGETHER = 100
 """M, the models that the public script trains together."""
+
+
+def teacher_weight(settings: Settings) -> float:
+    """Return what a teacher's loss is multiplied by: 1, or 1/M in the public script, one mean over all models."""
+    return 1.0 if settings.weighting == "mean" else 1 / N_TOGETHER
+
+
+def student_weight(settings: Settings, batch: int) -> float:
+    """Return what a student's loss of a batch is multiplied by.
+
+    1, or in the public script batch/M, its divergence being summed over the images: a smaller batch weighs less.
+    """
+    return 1.0 if settings.weighting == "mean" else batch / N_TOGETHER
 
 
 def target_of(loss: str, logits: Tensor, mask: Tensor) -> Tensor:

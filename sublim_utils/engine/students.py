@@ -50,7 +50,7 @@ class Training:
         tape = e.network.forward(self.theta, take(e.inputs, index, e.work), e.work)
         targets = by_row(take(e.targets, index), tape.logits.shape[-1])
         loss, dlogits = losses.DISTILLATION[e.settings.loss](tape.logits, targets, e.mask)
-        scale = losses.weight(e.settings, index.shape[1])[1]
+        scale = losses.student_weight(e.settings, index.shape[1])
         loss, dlogits = loss * scale, dlogits.mul_(scale)
         e.network.backward(self.theta, tape, dlogits, self.distill, e.work)
         self.applied.copy_(self.distill)

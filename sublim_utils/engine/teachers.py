@@ -53,7 +53,7 @@ def _trained(
         index = torch.stack(batch).to(task.device)
         tape = network.forward(theta, task.x[index].unsqueeze(1), work)
         dlogits = losses.cross_entropy(tape.logits, labels.gather(1, index).unsqueeze(1))[1]
-        dlogits *= losses.weight(settings, index.shape[1])[0]
+        dlogits *= losses.teacher_weight(settings)
         network.backward(theta, tape, dlogits, gradient, work)
         adam.step()
         advance()

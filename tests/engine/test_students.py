@@ -294,7 +294,7 @@ def test_a_batch_weighs_its_mean_or_what_the_public_script_gives_it(images, thet
     loss, theirs = (t.distill_gradient(step)["distill_loss"] for t in trainings)
     torch.testing.assert_close(theirs, loss * size / 100)
     torch.testing.assert_close(trainings[1].distill, trainings[0].distill * size / 100)
-    assert losses.weight(script.settings, size)[0] == 0.01
+    assert losses.teacher_weight(script.settings) == 0.01
 
 
 def stepped(images, thetas, condition, **changes):
