@@ -1,1 +1,1 @@
-"""The theory: its quantities in float64, and the checks of it on real networks."""
+"""The theory: its quantities in float64, the checks of it on real networks, and trainings that ask one question."""
