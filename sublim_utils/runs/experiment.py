@@ -82,7 +82,7 @@ class Experiment:
         )
 
 
-def of_points(chapter: str, points: Mapping[str, sweeps.Point], *, recorded: bool = True) -> dict[str, Experiment]:
+def of_points(chapter: str, points: Mapping[str, sweeps.Point]) -> dict[str, Experiment]:
     """Return the experiments that points of sweeps are: the baseline, and what is beside it."""
     return {
         name: Experiment(
@@ -94,7 +94,6 @@ def of_points(chapter: str, points: Mapping[str, sweeps.Point], *, recorded: boo
             full_only=not point.few,
             least_images=point.least_images,
             fresh=point.fresh,
-            recorded=recorded,
         )
         for name, point in points.items()
     }

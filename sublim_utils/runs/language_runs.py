@@ -18,7 +18,6 @@ __all__ = [
     "PENALTIES",
     "PREFERENCE",
     "PREFERENCES",
-    "RECORDED_SIZES",
     "SIZES",
     "STRENGTHS",
     "TOKENS",
@@ -95,9 +94,6 @@ SIZES = {
 }
 """The sizes beside the protocol's own at which a preference is taught anew, by their experiments' names."""
 
-RECORDED_SIZES = tuple(f"sweep_language_{size}" for size in ("width_32", "width_128", "1_layer", "4_layers", "tied"))
-"""Those that the recorded run holds."""
-
 _experiment = partial(Experiment, chapter="language", fresh=True)
 
 LANGUAGE_EXPERIMENTS: dict[str, Experiment] = {
@@ -109,7 +105,6 @@ LANGUAGE_EXPERIMENTS: dict[str, Experiment] = {
         name: _experiment(tier="sweep", settings=changes, conditions=conditions, full_only=True)
         for name, (changes, conditions) in BESIDE.items()
     },
-    **of_points("language", {name: size for name, size in SIZES.items() if name in RECORDED_SIZES}),
-    **of_points("language", {n: size for n, size in SIZES.items() if n not in RECORDED_SIZES}, recorded=False),
+    **of_points("language", SIZES),
 }  # fmt: skip
 """The experiments of the language chapter, by name."""

@@ -14,27 +14,15 @@ from sublim_utils.runs.conditions import BASELINE, CROSS
 from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.stored import stored
+from sublim_utils.runs.sweeps import STUDENT
 from sublim_utils.settings import Condition, Settings
 
-__all__ = [
-    "ABSOLUTE_NOISES",
-    "ASKED",
-    "BLURS",
-    "KEPT",
-    "PROTOCOLS",
-    "SERIES",
-    "STUDENT",
-    "VERSION",
-    "Protocol",
-    "ends",
-    "runs",
-]
+__all__ = ["ABSOLUTE_NOISES", "ASKED", "BLURS", "KEPT", "PROTOCOLS", "SERIES", "VERSION", "Protocol", "ends", "runs"]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what is computed, `PROTOCOLS` too."""
 
 KEPT = ("accuracy", "centred_accuracy")
-STUDENT = "student (aux)"
 
 ABSOLUTE_NOISES = {0.005: 0.280, 0.01: 0.264, 0.02: 0.199, 0.05: 0.103}
 """sigma of the noise on every weight of a student's start, in units of 1, and the source's accuracy (section 4, figure
@@ -73,7 +61,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
             "teacher_lr": 1e-3, "student_lr": 1e-3, "teacher_epochs": 5, "student_epochs": 1, "n_train": 60_000,
             "n_inputs": 1_200_000, "n_test": 128, "trait_batch_size": 128,
         },
-        tier="cross",
+        tier="sweep",
         students={
             STUDENT: BASELINE,
             "student (all)": Condition(logits="all"),
