@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import sys
-import time
 import traceback
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def measured(bench: Bench, name: str) -> dict[str, object]:
         return {"not measured": f"{type(error).__name__}: {error}".splitlines()[0]}
 
 
-def about(bench: Bench, seconds: float) -> dict[str, object]:
+def about(bench: Bench) -> dict[str, object]:
     """Return what a reader needs to know of how it was measured."""
     cuda = bench.device.type == "cuda"
     return {
@@ -55,7 +54,6 @@ def about(bench: Bench, seconds: float) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "made": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "seconds": seconds,
     }
 
 
@@ -83,10 +81,10 @@ def main() -> None:
     if not chosen.render:
         if not quick:  # a compile time that the last run's cache made is none
             os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
-        bench, start = Bench(QUICK if quick else FULL, torch.device(device)), time.monotonic()
+        bench = Bench(QUICK if quick else FULL, torch.device(device))
         kept = results.get(device, {}) | {name: measured(bench, name) for name in chosen.only}
         parts = {name: kept[name] for name in MEASURES if name in kept}
-        results[device] = {"about": about(bench, time.monotonic() - start), **parts}
+        results[device] = {"about": about(bench), **parts}
         write_atomically(path, (json.dumps(results, indent=1) + "\n").encode())
     write_page(results, page)
 

@@ -21,7 +21,7 @@ def machine(about: dict) -> str:
     )
     return (
         f"Measured {about['made']} on {about['device']} with {about['threads']} threads, torch {about['torch']}, "
-        f"float32, in {significant(about['seconds'] / 60)} minutes.{kind} {LEGEND}"
+        f"float32.{kind} {LEGEND}"
     )
 
 

@@ -86,7 +86,7 @@ script's weighting of its batches."""
 
 
 SERIES: Mapping[str, Mapping[float, tuple[str, str]]] = {
-    "standard deviation of the noise on every weight": {
+    "noise on every weight (s. d.)": {
         0.0: ("comments", STUDENT),
         **{sigma: ("comments", _noisy(sigma)) for sigma in ABSOLUTE_NOISES},
     },
