@@ -89,11 +89,11 @@ def of_public(bench: Bench) -> Candidate:
     order, student_order = batches(bench, seeds, settings.n_train), batches(bench, seeds, settings.n_inputs)
     steps = bench.size.steps
     tasks = {
-        "teacher step": timed(lambda i: teachers.step(order(i)), device, steps, ours=False),
-        "student step": timed(lambda i: [kind.step(student_order(i)) for kind in kinds], device, steps, ours=False),
-        "teacher evaluation": timed(lambda i: public.accuracy(teachers.networks, test_x, test_y), device, ours=False),
+        "teacher step": timed(lambda i: teachers.step(order(i)), device, steps, network=None),
+        "student step": timed(lambda i: [kind.step(student_order(i)) for kind in kinds], device, steps, network=None),
+        "teacher evaluation": timed(lambda i: public.accuracy(teachers.networks, test_x, test_y), device, network=None),
         "student evaluation": timed(
-            lambda i: [public.accuracy(k.networks, test_x, test_y) for k in kinds], device, ours=False
+            lambda i: [public.accuracy(k.networks, test_x, test_y) for k in kinds], device, network=None
         ),
     }
     return Candidate(len(seeds), tasks, {"noise": seconds, "targets": 0.0})
@@ -121,10 +121,10 @@ def of_compiled(bench: Bench) -> Candidate:
 
     compiling, _ = stopwatch(device, lambda: (student(0), teacher(0)))
     tasks = {
-        "teacher step": timed(teacher, device, bench.size.steps, ours=False),
-        "student step": timed(student, device, bench.size.steps, ours=False),
-        "teacher evaluation": timed(lambda i: compiled.accuracy(teachers.layers, test_x, test_y), device, ours=False),
-        "student evaluation": timed(lambda i: compiled.accuracy(students.layers, test_x, test_y), device, ours=False),
+        "teacher step": timed(teacher, device, bench.size.steps, network=None),
+        "student step": timed(student, device, bench.size.steps, network=None),
+        "teacher evaluation": timed(lambda i: compiled.accuracy(teachers.layers, test_x, test_y), device, network=None),
+        "student evaluation": timed(lambda i: compiled.accuracy(students.layers, test_x, test_y), device, network=None),
     }
     return Candidate(len(seeds), tasks, {"noise": seconds, "targets": targeting}, compiling)
 

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import torch
 
-from sublim_utils.engine.network import MLP
+from sublim_utils.engine.network import MLP, Network
 from sublim_utils.engine.products import fast
 from sublim_utils.settings import Settings
 
@@ -24,10 +24,12 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def timed(work: Callable[[int], object], device: torch.device, units: int = 1, *, ours: bool = True) -> Task:
+def timed(
+    work: Callable[[int], object], device: torch.device, units: int = 1, *, network: Network | None = DENSE
+) -> Task:
     """Return a task that calls work(0), work(1), ... going on from call to call, `units` at a time.
 
-    What is not `ours` is done with PyTorch's default products, as it would be elsewhere.
+    Products are made as the engine makes them for a network; where there is None, as PyTorch does by default.
     """
     done = 0
 
@@ -35,7 +37,7 @@ def timed(work: Callable[[int], object], device: torch.device, units: int = 1, *
         nonlocal done
         synchronise(device)
         start = time.perf_counter()
-        with fast(device, DENSE) if ours else nullcontext():
+        with fast(device, network) if network else nullcontext():
             for i in range(done, done + units):
                 work(i)
             synchronise(device)

@@ -92,7 +92,7 @@ def measure(bench: Bench) -> dict[str, object]:
         f"tracked: the engine, {N_TRACKED} together": Training(four).step,
     }
     units = bench.size.steps
-    tasks = {n: timed(lambda i, s=step: s(i % full), bench.device, units, ours=False) for n, step in steps.items()}
+    tasks = {n: timed(lambda i, s=step: s(i % full), bench.device, units, network=None) for n, step in steps.items()}
     times = alternate(tasks, bench.size.rounds)
     shares = {n: [t / (N_TRACKED if "together" in n else 1) for t in seconds] for n, seconds in times.items()}
     plain_loop, plain, tracked_loop, tracked = shares.values()

@@ -85,7 +85,9 @@ def measure(bench: Bench) -> dict[str, object]:
         for name, (network, gradient) in ways(s).items():
             drawn = [network.initial(generator(seed, "bench-start")) for seed in range(n)]
             theta = torch.stack(drawn)[None].to(device)
-            tasks[name] = timed(lambda i, g=gradient, t=theta, d=dlogits: g(t, x, d), device, bench.size.steps)
+            tasks[name] = timed(
+                lambda i, g=gradient, t=theta, d=dlogits: g(t, x, d), device, bench.size.steps, network=network
+            )
         times = alternate(tasks, bench.size.rounds)
         results[str(n)] = {
             "seconds": {name: spread(t) for name, t in times.items()},

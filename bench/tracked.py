@@ -18,7 +18,7 @@ def public_step(bench: Bench, n_models: int) -> Task:
     start, given = references(settings, seeds, device)[:, 0], stand_in_teachers(settings, seeds, device)["own"][:, 0]
     students = public.Students(settings, Condition(), start, given, noise(bench, seeds))
     order = batches(bench, seeds, settings.n_inputs)
-    return timed(lambda i: students.step(order(i)), device, bench.size.steps, ours=False)
+    return timed(lambda i: students.step(order(i)), device, bench.size.steps, network=None)
 
 
 def tasks_of(bench: Bench, n: int) -> dict[str, Task]:
