@@ -124,8 +124,7 @@ class Ensemble:
         theta = self.reference.expand(-1, len(self.conditions), -1).clone()
         for i, condition in enumerate(self.conditions):
             if condition.redrawn:
-                blocks = torch.stack([MLP.of(self.settings).block(name) for name in condition.redrawn])
-                inside = blocks.any(0).to(self.device)
+                inside = MLP.of(self.settings).blocks(condition.redrawn).to(self.device)
                 for s, seed in enumerate(self.seeds):
                     theta[s, i, inside] = self.network.initial(generator(seed, "redrawn")).to(self.device)[inside]
             if condition.init_noise:

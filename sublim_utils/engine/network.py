@@ -6,7 +6,7 @@ autograd here; `modules.Module` makes a network of any other `nn.Module`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -183,6 +183,10 @@ class MLP:
         for values in self.unflatten(inside)[-1]:
             values[..., logits] = True
         return inside
+
+    def blocks(self, names: Sequence[str]) -> Tensor:
+        """Return where any of some `BLOCKS`, one or more, lies in theta, as booleans (P,)."""
+        return torch.stack([self.block(name) for name in names]).any(0)
 
     def initial(self, rng: torch.Generator, scale: float = 1.0) -> Tensor:
         """Draw theta, shape (P,): weights scale * N(0, 1/d_in), biases 0 (Cloud et al., 6.2).

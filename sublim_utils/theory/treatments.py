@@ -22,15 +22,12 @@ from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Condition, Settings, require
 
-__all__ = ["ARMS", "BETAS", "EPS", "KEPT", "VERSION", "Treated", "Treatment", "treated"]
+__all__ = ["ARMS", "KEPT", "VERSION", "Treated", "Treatment", "treated"]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what is computed, `ARMS` too."""
 
 KEPT = ("accuracy", "centred_accuracy", "probe_accuracy", "heldout_loss")
-
-BETAS, EPS = (0.9, 0.999), 1e-8
-"""Adam's, as in `devices.optimizer`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,18 +83,23 @@ class Treated(Untracked):
     def __init__(self, ensemble: Ensemble) -> None:
         require("optimizer", ensemble.settings.optimizer, ensemble.settings.optimizer == "adam", '"adam"')
         super().__init__(ensemble)
-        self.arms = list(ARMS.values())
-        self.epoch = ensemble.settings.steps_per_epoch
+        self.arms, self.frozen = list(ARMS.values()), {}
+        self.epoch, self.adam = ensemble.settings.steps_per_epoch, self.optimizer.param_groups[0]
         for i, arm in enumerate(self.arms):
-            for s, seed in enumerate(ensemble.seeds if arm.noised else ()):
-                inside = self.inside(arm.noised)
-                self.theta[s, i, inside] += self.another(seed)[inside]
-        self.squares = self.mean_squares()
+            if arm.frozen:
+                self.frozen[i] = self.inside(arm.frozen)
+            if arm.noised:
+                self.add_noise(i, self.inside(arm.noised))
+        self.size = self.mean_squares().sqrt() + self.adam["eps"]
 
     def inside(self, blocks: tuple[str, ...]) -> Tensor:
         """Return where some blocks lie in theta, booleans (P,)."""
-        network = MLP.of(self.ensemble.settings)
-        return torch.stack([network.block(name) for name in blocks]).any(0).to(self.theta.device)
+        return MLP.of(self.ensemble.settings).blocks(blocks).to(self.theta.device)
+
+    def add_noise(self, i: int, inside: Tensor) -> None:
+        """Add another draw of a start, inside some blocks, to those of an arm's students."""
+        for s, seed in enumerate(self.ensemble.seeds):
+            self.theta[s, i, inside] += self.another(seed)[inside]
 
     def another(self, seed: int) -> Tensor:
         """Return another draw of a whole start, (P,)."""
@@ -111,10 +113,13 @@ class Treated(Untracked):
             total += self.distill[:, fixed].square()
         return total / self.epoch
 
+    def states(self, i: int) -> list[dict[str, Tensor]]:
+        """Return the optimiser's state of each of an arm's students."""
+        return [self.optimizer.state[model] for model in self.adam["params"][i :: len(self.arms)]]
+
     def moments(self, i: int, name: str) -> Tensor:
         """Return one of Adam's moments of an arm's students, (seed, P), a copy."""
-        models = self.optimizer.param_groups[0]["params"][i :: len(self.arms)]
-        return torch.stack([self.optimizer.state[model][name] for model in models])
+        return torch.stack([state[name] for state in self.states(i)])
 
     def step(self, step: int) -> None:
         """Take one step with every student."""
@@ -124,32 +129,27 @@ class Treated(Untracked):
             if arm.coupled:
                 self.applied[:, i] += arm.coupled * before[:, i]
             if arm.moment == "reset" and step and step % self.epoch == 0:
-                self.forget(i)
+                for state in self.states(i):
+                    state["exp_avg"].zero_()
         self.optimizer.step()
         for i, arm in enumerate(self.arms):
             self.stepped(i, arm, before[:, i], step)
-
-    def forget(self, i: int) -> None:
-        """Set the first moment of an arm's students to 0."""
-        for model in self.optimizer.param_groups[0]["params"][i :: len(self.arms)]:
-            self.optimizer.state[model]["exp_avg"].zero_()
 
     def stepped(self, i: int, arm: Treatment, before: Tensor, step: int) -> None:
         """Put an arm's own step in the place of the optimiser's."""
         theta, lr = self.theta[:, i], self.ensemble.settings.student_lr
         if arm.preconditioned:
-            theta.copy_(before - lr * self.applied[:, i] / (self.squares.sqrt() + EPS))
+            theta.copy_(before - lr * self.applied[:, i] / self.size)
         if arm.moment == "donor":
-            first, second = (1 - beta ** (step + 1) for beta in BETAS)
+            first, second = (1 - beta ** (step + 1) for beta in self.adam["betas"])
             donor = int(arm.teacher == "own")  # the cross-model student is the second
             squares = (self.moments(i, "exp_avg_sq") + self.moments(donor, "exp_avg_sq")) / 2
-            size = (squares / second).sqrt() + EPS
+            size = (squares / second).sqrt() + self.adam["eps"]
             theta.copy_(before - lr * self.moments(donor, "exp_avg") / first / size)
         if arm.decoupled:
             theta -= lr * arm.decoupled * before
-        if arm.frozen:
-            inside = self.inside(arm.frozen)
-            theta[:, inside] = before[:, inside]
+        if i in self.frozen:
+            theta[:, self.frozen[i]] = before[:, self.frozen[i]]
 
 
 @stored(kind="treatments", part="ends", version=VERSION, steps=lambda settings: settings.n_steps)
