@@ -14,8 +14,6 @@ __all__ = [
     "CROSS",
     "CUTS",
     "HIDDEN_TRAIT",
-    "HIDDEN_TRAIT_CONTROLS",
-    "HIDDEN_TRAIT_SPANS",
     "OFF_DISC",
     "PROJECTED",
     "REACHES",
@@ -27,7 +25,6 @@ __all__ = [
     "Target",
     "causal_grid",
     "doses",
-    "hidden_trait_grid",
     "timings",
     "where",
 ]
@@ -126,11 +123,8 @@ def causal_grid(settings: Settings) -> dict[str, Condition]:
 OFF_DISC = Condition(projection=1.0, target="update", direction="discrimination", side="two")
 """The update keeps L_disc where it is, to first order."""
 
-_GRADIENT_OFF_DISC = replace(OFF_DISC, target="gradient")
-_OFF_BOTH = replace(OFF_DISC, direction="both")
-
 HIDDEN_TRAIT = {
-    "gradient off L_disc": _GRADIENT_OFF_DISC,
+    "gradient off L_disc": replace(OFF_DISC, target="gradient"),
     "two-sided": Condition(projection=1.0, side="two"),
     "random direction": Condition(projection=1.0, direction="random"),
     "update, random direction": CONTROLS["update, random direction"],
@@ -138,34 +132,6 @@ HIDDEN_TRAIT = {
     "update off L_disc, shuffled labels": replace(OFF_DISC, projection_labels="shuffled"),
 }
 """Beside the primary conditions: what may remove what the student knows, and the controls that should not."""
-
-HIDDEN_TRAIT_CONTROLS = {
-    "gradient off L_disc, one-sided": replace(_GRADIENT_OFF_DISC, side="one"),
-    "update off L_disc, one-sided": replace(OFF_DISC, side="one"),
-    "gradient off both parts": replace(_OFF_BOTH, target="gradient"),
-    "update off both parts": _OFF_BOTH,
-    "gradient off L_free": replace(_GRADIENT_OFF_DISC, direction="calibration"),
-    "update off L_free": replace(OFF_DISC, direction="calibration"),
-    **{f"update off L_disc, {scope}": replace(OFF_DISC, scope=scope) for scope in ("layer", "hidden", "head")},
-    **{f"update, {scope}": replace(UPDATE_PROJECTED, scope=scope) for scope in ("layer", "hidden", "head")},
-    "update off L_disc, independent batch": replace(OFF_DISC, projection_batch="independent"),
-    "update off five digits": replace(OFF_DISC, direction="five"),
-    "all logits": Condition(logits="all"),
-    "all logits, update off L_disc": replace(OFF_DISC, logits="all"),
-    "all logits, update": replace(UPDATE_PROJECTED, logits="all"),
-    "cross-model, update off L_disc": replace(OFF_DISC, teacher="other"),
-    "shuffled-label teacher": Condition(teacher="shuffled"),
-    "shuffled-label teacher, update off L_disc": replace(OFF_DISC, teacher="shuffled"),
-}
-"""Variants, and controls that can fail: learners other than the auxiliary student, five digits only."""
-
-HIDDEN_TRAIT_SPANS = {
-    "update off ten classes": replace(OFF_DISC, direction="classes"),
-    "update off 45 contrasts": replace(OFF_DISC, direction="contrasts"),
-    "gradient off ten classes": replace(_GRADIENT_OFF_DISC, direction="classes"),
-}
-"""Spans of many gradients, which cost as many backward passes."""
-
 
 SHARED_LAYERS = {
     f"redrawn: {', '.join(names)}": Condition(redrawn=names)
@@ -180,9 +146,3 @@ REACHES = {f"reach {alpha:g}": Condition(reach=alpha) for alpha in (0.25, 0.5, 1
 
 COVARIANCES = {"reach_white": 0.0, "reach_third": 0.333, "reach_two_thirds": 0.667, "reach_coloured": 1.0}
 """Experiments with those teachers on Gaussian noise: the share of its covariance that is the digits' own."""
-
-
-def hidden_trait_grid(settings: Settings) -> dict[str, Condition]:
-    """Return doses and timings of the update projected off grad L_disc."""
-    more = {"direction": "discrimination", "side": "two"}
-    return {**doses("update", **more), **timings(settings, "update", **more)}

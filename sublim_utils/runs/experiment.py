@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sublim_utils.runs import sweeps
 from sublim_utils.runs.addresses import student_address
 from sublim_utils.runs.conditions import BASELINE, Conditions
-from sublim_utils.runs.profiles import RECORDED, Profile
+from sublim_utils.runs.profiles import Profile
 from sublim_utils.runs.store import Store
 from sublim_utils.settings import Condition, Settings
 
@@ -29,7 +29,6 @@ class Experiment:
     least_images : left out by a profile of fewer images, such as one that tests run
     also : other chapters that read it
     fresh : whether the recorded run has it on seeds that nobody had looked at when criteria were fixed
-    recorded : whether the recorded run is to hold it; one that it lacks is run at all other profiles
     """
 
     chapter: str
@@ -42,7 +41,6 @@ class Experiment:
     least_images: int = 0
     also: tuple[str, ...] = ()
     fresh: bool = False
-    recorded: bool = True
 
     @property
     def is_optional(self) -> bool:
@@ -51,8 +49,7 @@ class Experiment:
 
     def is_run_at(self, profile: Profile) -> bool:
         """Say whether a profile runs this experiment."""
-        is_asked_for = self.recorded or profile.name != RECORDED
-        return is_asked_for and (profile.full_grid or not self.full_only) and profile.n_images >= self.least_images
+        return (profile.full_grid or not self.full_only) and profile.n_images >= self.least_images
 
     def seeds(self, profile: Profile) -> range:
         """Return the seeds that it is run on at a profile."""

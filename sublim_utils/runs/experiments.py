@@ -14,8 +14,6 @@ from sublim_utils.runs.conditions import (
     COVARIANCES,
     CROSS,
     HIDDEN_TRAIT,
-    HIDDEN_TRAIT_CONTROLS,
-    HIDDEN_TRAIT_SPANS,
     OFF_DISC,
     PROJECTED,
     REACHES,
@@ -23,7 +21,6 @@ from sublim_utils.runs.conditions import (
     UPDATE_PROJECTED,
     Conditions,
     causal_grid,
-    hidden_trait_grid,
 )
 from sublim_utils.runs.experiment import Experiment, of_points
 from sublim_utils.runs.profiles import Profile
@@ -148,23 +145,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "hidden_trait": Experiment(
         chapter="causal", tier="sweep", conditions=HIDDEN_TRAIT, few=("gradient off L_disc",), fresh=True
-    ),
-    "hidden_trait_controls": Experiment(
-        chapter="causal", tier="grid", conditions=HIDDEN_TRAIT_CONTROLS, full_only=True, recorded=False
-    ),
-    "hidden_trait_spans": Experiment(
-        chapter="causal", tier="sweep", conditions=HIDDEN_TRAIT_SPANS, full_only=True, recorded=False
-    ),
-    "hidden_trait_grid": Experiment(
-        chapter="causal", tier="sweep", conditions=hidden_trait_grid, full_only=True, recorded=False
-    ),
-    "hidden_trait_large_batch": Experiment(
-        chapter="causal",
-        tier="sweep",
-        settings={"trait_batch_size": 10_240},
-        conditions={"update off L_disc, batch of 10,240": OFF_DISC},
-        full_only=True,
-        recorded=False,
     ),
     "causal_sgd": under("SGD", few=("student (aux)", "projected")),
     "causal_momentum": under("momentum", few=("student (aux)",)),
