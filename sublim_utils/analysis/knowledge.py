@@ -28,6 +28,11 @@ def gain(values: xr.DataArray) -> xr.DataArray:
     return values.isel(eval=-1, drop=True) - values.isel(eval=0, drop=True)
 
 
+def paid(student: xr.Dataset, baseline: xr.Dataset) -> xr.DataArray:
+    """Return the distillation loss on held-out inputs at the end over the baseline's, for the seeds of both."""
+    return (student["heldout_loss"] / baseline["heldout_loss"]).isel(eval=-1, drop=True)
+
+
 def kept(student: xr.DataArray, baseline: xr.DataArray) -> Interval:
     """Return the share of the baseline's gain that a student of the same seeds has: a ratio of means, BCa over seeds.
 

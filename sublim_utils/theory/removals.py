@@ -23,17 +23,21 @@ from sublim_utils.runs.stored import stored
 from sublim_utils.settings import Condition, Settings
 
 __all__ = [
+    "BASE",
     "FIVES",
     "KEPT",
+    "LEARNERS",
     "OFF",
     "SETS",
     "VERSION",
     "Read",
     "among",
-    "doses_of",
+    "by_first",
+    "by_last",
+    "by_strength",
     "ends",
+    "learner_of",
     "runs",
-    "timings_of",
     "variants",
 ]
 
@@ -44,27 +48,20 @@ KEPT = ("accuracy", "centred_accuracy", "test_loss", "test_disc", "heldout_loss"
 
 FIVES = {"0 to 4": (0, 1, 2, 3, 4), "5 to 9": (5, 6, 7, 8, 9)}
 
-OFF = "update off L_disc"
-"""The name of the projection that is varied."""
+BASE, OFF = "student (aux)", "update off L_disc"
+"""The names of the baseline and of the projection that is varied."""
 
+LEARNERS = ("all logits", "cross-model", "shuffled-label teacher")
+"""The names of the learners other than the baseline, without a projection; with one, their names begin so."""
+
+_DISC = {"direction": "discrimination", "side": "two"}
 _GRADIENT = replace(OFF_DISC, target="gradient")
-
-
-def doses_of() -> dict[float, Condition]:
-    """Return the projection at every strength but 0 and 1."""
-    return {c.projection: c for c in doses("update", direction="discrimination", side="two").values() if c != OFF_DISC}
-
-
-def timings_of(settings: Settings) -> dict[tuple[int, int], Condition]:
-    """Return the projection in the first k steps only, and after them only, by the steps (first, last + 1)."""
-    every = timings(settings, "update", direction="discrimination", side="two")
-    return {c.window: c for c in every.values() if c.window and (c.window[0] == 0 or c.window[1] == settings.n_steps)}
 
 
 def variants(settings: Settings) -> Conditions:
     """Return the students of one training, the baseline first."""
     return {
-        "student (aux)": BASELINE,
+        BASE: BASELINE,
         OFF: OFF_DISC,
         "update off L_disc, one-sided": replace(OFF_DISC, side="one"),
         "update off L_disc, layer by layer": replace(OFF_DISC, scope="layer"),
@@ -85,9 +82,45 @@ def variants(settings: Settings) -> Conditions:
         "cross-model, update off L_disc": replace(OFF_DISC, teacher="other"),
         "shuffled-label teacher": Condition(teacher="shuffled"),
         "shuffled-label teacher, update off L_disc": replace(OFF_DISC, teacher="shuffled"),
-        **{f"{OFF} x {strength:g}": c for strength, c in doses_of().items()},
-        **{f"{OFF}, steps {first} to {last}": c for (first, last), c in timings_of(settings).items()},
-    }
+        **{f"{OFF} x {c.projection:g}": c for c in doses("update", **_DISC).values() if c != OFF_DISC},
+        **{f"{OFF}, {name.partition(', ')[2]}": c for name, c in timings(settings, "update", **_DISC).items()
+           if "window" not in name},
+    }  # fmt: skip
+
+
+def learner_of(name: str) -> str:
+    """Return the name of the same learner without a projection.
+
+    >>> learner_of("all logits, update off L_disc"), learner_of("update off both parts")
+    ('all logits', 'student (aux)')
+    """
+    return next((learner for learner in LEARNERS if name.startswith(learner)), BASE)
+
+
+def by_strength(settings: Settings) -> dict[float, str]:
+    """Return the names of `variants` that differ in the strength alone, by it and ascending; 0 is the baseline's."""
+    return {0.0: BASE, **{c.projection: name for name, c in sorted(_plain(settings), key=_strength) if not c.window}}
+
+
+def by_last(settings: Settings) -> dict[int, str]:
+    """Return the names of those projected in the first k steps only, by k and ascending, from none to all."""
+    spans = {c.window[1]: name for name, c in _plain(settings) if c.window and c.window[0] == 0}
+    return {0: BASE, **dict(sorted(spans.items())), settings.n_steps: OFF}
+
+
+def by_first(settings: Settings) -> dict[int, str]:
+    """Return the names of those projected after k steps only, by k and ascending, from all to none."""
+    spans = {c.window[0]: name for name, c in _plain(settings) if c.window and c.window[0] > 0}
+    return {0: OFF, **dict(sorted(spans.items())), settings.n_steps: BASE}
+
+
+def _plain(settings: Settings) -> list[tuple[str, Condition]]:
+    """Return the variants that differ from `OFF_DISC` in strength and time alone."""
+    return [(n, c) for n, c in variants(settings).items() if replace(c, projection=1.0, window=None) == OFF_DISC]
+
+
+def _strength(named: tuple[str, Condition]) -> float:
+    return named[1].projection
 
 
 SETS: Mapping[str, tuple[Callable[[Settings], Conditions], Mapping[str, object]]] = {

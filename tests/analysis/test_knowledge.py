@@ -41,3 +41,11 @@ def test_one_answer_to_everything_and_each_answer_as_often_as_any_other():
 def test_the_label_free_part_is_what_discrimination_leaves():
     runs = xr.Dataset({"test_loss": ("eval", [2.0, 1.5]), "test_disc": ("eval", [0.5, -1.0])})
     assert knowledge.free_loss(runs).values == pytest.approx([1.5, 2.5])
+
+
+def test_what_is_paid_is_the_held_out_loss_at_the_end_over_the_baselines_of_the_same_seeds():
+    losses = evaluated(np.full(3, 8.0), np.array([1.0, 3.0, 2.0]), seeds=[0, 1, 2])
+    baseline = evaluated(np.full(2, 8.0), np.array([2.0, 4.0]), seeds=[2, 1])
+    paid = knowledge.paid(*(xr.Dataset({"heldout_loss": one}) for one in (losses, baseline)))
+    assert dict(zip(paid["seed"].values.tolist(), paid.values.tolist(), strict=True)) == {1: 0.75, 2: 1.0}
+    assert paid.dims == ("seed",)

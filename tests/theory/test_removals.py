@@ -86,13 +86,25 @@ def test_no_student_is_trained_twice_and_each_can_be_in_the_papers_protocol(arms
 
 def test_doses_and_timings_are_found_by_their_values():
     settings = Settings()
-    assert {0.0, 1.0}.isdisjoint(removals.doses_of())
-    timings = removals.timings_of(settings)
-    assert {span for span, c in timings.items() if span != c.window} == set()
-    assert all(first == 0 or last == settings.n_steps for first, last in timings)
-    assert len({last for first, last in timings if first == 0}) == len({first for first, _ in timings if first})
-    variants = removals.variants(settings).values()
-    assert {*removals.doses_of().values(), *timings.values()} <= set(variants)
+    variants = removals.variants(settings)
+    doses, first, after = (by(settings) for by in (removals.by_strength, removals.by_last, removals.by_first))
+    for found in (doses, first, after):
+        assert list(found) == sorted(found)
+        assert len(found) > 5
+    assert all(variants[name].projection == strength for strength, name in doses.items())
+    assert all(variants[name].window == (0, k) for k, name in [*first.items()][1:-1])
+    assert all(variants[name].window == (k, settings.n_steps) for k, name in [*after.items()][1:-1])
+    ends = {0.0: removals.BASE, 1.0: removals.OFF}
+    assert {k: doses[k] for k in ends} == ends
+    assert [*first.values()][:: len(first) - 1] == [*after.values()][:: 1 - len(after)] == [*ends.values()]
+
+
+def test_a_learner_differs_from_its_projected_self_in_the_projection_alone():
+    variants = removals.variants(Settings())
+    for name, condition in variants.items():
+        learner = variants[removals.learner_of(name)]
+        assert (learner.teacher, learner.logits) == (condition.teacher, condition.logits)
+        assert not learner.projection
 
 
 def test_a_profile_without_the_full_grid_leaves_them_out(lab):
