@@ -208,7 +208,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     },
     "shared_layers": Experiment(
         chapter="robustness",
-        tier="sweep",
+        tier="cross",
         conditions={"student (aux)": BASELINE, **SHARED_LAYERS},
         few=("student (aux)", "redrawn: layer 1, layer 2"),
         fresh=True,
