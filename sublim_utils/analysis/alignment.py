@@ -1,6 +1,7 @@
 """Alignment of gradients, derived from what a run recorded: cosines, fractions, shares."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -26,19 +27,30 @@ __all__ = [
 ]
 
 
-def cosine(runs: xr.Dataset, *, layer: bool = False) -> xr.DataArray:
+def cosine(runs: xr.Dataset, *, of: Literal["trait", "disc", "free"] = "trait", layer: bool = False) -> xr.DataArray:
     r"""Return cos(trait gradient, distillation gradient) at every step, in [-1, 1].
 
-    Whole: g_T . g_S / (|g_T| |g_S|), each a sum over layers, dims (seed, condition, step); with
-    `layer`, that of each layer by itself, with the dimension layer too. NaN where a
-    gradient is exactly 0.
+    Whole: g . g_S / (|g| |g_S|), each a sum over layers, dims (seed, condition, step); with `layer`, that of each layer
+    by itself, with the dimension layer too. g is the gradient `of` L_T, or of a part of it, equation (eq-parts):
+    L_disc, which tells digits apart, or L_free = L_T - L_disc, which needs no label. NaN where a gradient is exactly 0.
     """
-    inner, sizes = runs["inner"], (runs["trait_norm"], runs["distill_norm"])
+    inner, size = _gradient(runs, of)
+    sizes = (size, runs["distill_norm"])
     if not layer:
         inner = inner.sum("layer")
         sizes = tuple(np.sqrt((size**2).sum("layer")) for size in sizes)
     product = sizes[0] * sizes[1]
     return (inner / product.where(product > 0)).rename("cosine")
+
+
+def _gradient(runs: xr.Dataset, of: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return the inner product with the distillation gradient, and the norm, of the gradient `of` a part, by layer."""
+    if of == "trait":
+        return runs["inner"], runs["trait_norm"]
+    if of == "disc":
+        return runs["inner_disc"], runs["disc_norm"]
+    square = runs["trait_norm"] ** 2 + runs["disc_norm"] ** 2 - 2 * runs["inner_parts"]
+    return runs["inner"] - runs["inner_disc"], np.sqrt(square.clip(min=0))
 
 
 def drive_cosine(runs: xr.Dataset) -> xr.DataArray:

@@ -29,6 +29,9 @@ def runs(vectors):
         "inner": (dims, layered(zip(parts(t), parts(g), strict=True))),
         "trait_norm": (dims, layered(zip(parts(t), parts(t), strict=True)) ** 0.5),
         "distill_norm": (dims, layered(zip(parts(g), parts(g), strict=True)) ** 0.5),
+        "inner_disc": (dims, layered(zip(parts(d), parts(g), strict=True))),
+        "disc_norm": (dims, layered(zip(parts(d), parts(d), strict=True)) ** 0.5),
+        "inner_parts": (dims, layered(zip(parts(t), parts(d), strict=True))),
         "drive": (dims, -layered(zip(parts(t), parts(d), strict=True))),
         "update_norm": (dims[:2], np.linalg.norm(d, axis=-1)),
         "inner_applied": (dims[:2], (t * (g + d)).sum(-1)),
@@ -49,6 +52,15 @@ def test_cosine_is_that_of_the_whole_vectors(runs, vectors):
     size = xr.DataArray(np.full(2, 3.0), dims="seed")
     expected = -(g * d).sum(-1) / np.linalg.norm(g, axis=-1) / 3
     np.testing.assert_allclose(alignment.displacement_cosine(runs, size), expected)
+
+
+def test_cosines_with_the_parts_are_those_of_their_vectors(runs, vectors):
+    """Here the third vector stands for grad L_disc."""
+    t, g, d = vectors
+    for of, part in {"disc": d, "free": t - d}.items():
+        np.testing.assert_allclose(alignment.cosine(runs, of=of), cos(part, g))
+        for i, (a, b) in enumerate(zip(parts(part), parts(g), strict=True)):
+            np.testing.assert_allclose(alignment.cosine(runs, of=of, layer=True).isel(layer=i), cos(a, b))
 
 
 def test_cosine_within_a_layer(runs, vectors):
