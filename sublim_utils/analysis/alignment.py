@@ -9,6 +9,7 @@ import xarray as xr
 from sublim_utils.analysis.knowledge import gain
 
 __all__ = [
+    "Part",
     "applied_cosine",
     "approach",
     "cosine",
@@ -27,7 +28,11 @@ __all__ = [
 ]
 
 
-def cosine(runs: xr.Dataset, *, of: Literal["trait", "disc", "free"] = "trait", layer: bool = False) -> xr.DataArray:
+Part = Literal["trait", "disc", "free"]
+"""What a trait gradient is taken of: L_T, or a part of it."""
+
+
+def cosine(runs: xr.Dataset, *, of: Part = "trait", layer: bool = False) -> xr.DataArray:
     r"""Return cos(trait gradient, distillation gradient) at every step, in [-1, 1].
 
     Whole: g . g_S / (|g| |g_S|), each a sum over layers, dims (seed, condition, step); with `layer`, that of each layer
@@ -43,7 +48,7 @@ def cosine(runs: xr.Dataset, *, of: Literal["trait", "disc", "free"] = "trait", 
     return (inner / product.where(product > 0)).rename("cosine")
 
 
-def _gradient(runs: xr.Dataset, of: str) -> tuple[xr.DataArray, xr.DataArray]:
+def _gradient(runs: xr.Dataset, of: Part) -> tuple[xr.DataArray, xr.DataArray]:
     """Return the inner product with the distillation gradient, and the norm, of the gradient `of` a part, by layer."""
     if of == "trait":
         return runs["inner"], runs["trait_norm"]

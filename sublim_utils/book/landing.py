@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sublim_utils.analysis.alignment import cosine, smooth
+from sublim_utils.analysis.alignment import Part, cosine, smooth
 from sublim_utils.analysis.stats import mean_interval
 from sublim_utils.book import figures, regression
 from sublim_utils.engine import inputs
@@ -18,7 +18,7 @@ from sublim_utils.engine.files import root
 from sublim_utils.engine.seeds import generator
 from sublim_utils.runs.lab import Lab
 
-__all__ = ["PLACE", "ROWS", "SEEN", "draw", "numbers", "write"]
+__all__ = ["LINES", "PLACE", "ROWS", "SEEN", "draw", "numbers", "write"]
 
 PLACE = Path("book", "_static", "landing.svg")
 """Where it lies, from the repository's root."""
@@ -31,6 +31,13 @@ ROWS = {
     "update, random direction": "a random direction\nprojected out",
 }
 """The students shown, by their condition's name, and what they are called."""
+
+LINES: dict[tuple[str, Part], tuple[str, str, float]] = {
+    ("student (aux)", "disc"): ("own teacher, digits told apart", "--", 0.94),
+    ("student (aux)", "trait"): ("own teacher", "-", 0.35),
+    ("cross-model (aux)", "trait"): ("another start's", "-", 0.1),
+}
+"""The cosines shown, by condition and by what the trait gradient is taken of: label, line, and the label's height."""
 
 SEEN: dict[str, tuple[str, str, float]] = {
     "raw": ("accuracy", "largest output", -0.17),
@@ -72,14 +79,15 @@ def _accuracies(ax: Axes, lab: Lab, primary: xr.Dataset) -> None:
 
 
 def _alignment(ax: Axes, primary: xr.Dataset, per: int, width: int = 31) -> None:
-    """Draw the running mean of both gradients' cosine over training."""
-    for name in ("student (aux)", "cross-model (aux)"):
-        values = smooth(cosine(primary.sel(condition=name)), width)
-        figures.curve(ax, values.assign_coords(step=np.arange(values.sizes["step"]) / per)[:, ::5], "step", label=name)
+    """Draw the running mean of the cosines of `LINES` over training."""
+    for (name, of), (label, style, y) in LINES.items():
+        values = smooth(cosine(primary.sel(condition=name), of=of), width)
+        epochs = np.arange(values.sizes["step"]) / per
+        figures.curve(ax, values.assign_coords(step=epochs)[:, ::5], "step", label=name, style=style)
+        ax.text(0.98, y, label, transform=ax.transAxes, color=figures.colour(name), ha="right")
     ax.axhline(0, color="grey", linewidth=0.8)
+    ax.margins(y=0.14)  # room for the uppermost label
     ax.set(xlabel="epoch of the training", ylabel="cosine of the two gradients")
-    for name, label, y in (("student (aux)", "its own teacher", 0.95), ("cross-model (aux)", "another start's", 0.35)):
-        ax.text(0.97, y, label, transform=ax.transAxes, color=figures.colour(name), ha="right")
 
 
 def _images(axes: dict[str, Axes], lab: Lab) -> None:
