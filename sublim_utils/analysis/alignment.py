@@ -86,8 +86,9 @@ def smooth(series: xr.DataArray, width: int) -> xr.DataArray:
     return series.rolling(step=width, center=True, min_periods=1).mean()
 
 
-def displacement_cosine(runs: xr.Dataset, size: xr.DataArray) -> xr.DataArray:
-    """Return cos(-distillation gradient, D_T) at every step; `size` is |D_T| of each seed."""
+def displacement_cosine(runs: xr.Dataset) -> xr.DataArray:
+    """Return cos(-distillation gradient, D_T) at every step, of students that start at the reference."""
+    size = runs["distance"].isel(step=0, drop=True)  # |D_T|
     distill = np.sqrt((runs["distill_norm"] ** 2).sum("layer"))
     return (runs["inner_displacement"] / (distill * size)).rename("displacement_cosine")
 

@@ -29,6 +29,8 @@ __all__ = [
     "LEARNERS",
     "OFF",
     "SETS",
+    "STRENGTHS",
+    "TIMES",
     "VERSION",
     "Read",
     "among",
@@ -51,8 +53,12 @@ FIVES = {"0 to 4": (0, 1, 2, 3, 4), "5 to 9": (5, 6, 7, 8, 9)}
 BASE, OFF = "student (aux)", "update off L_disc"
 """The names of the baseline and of the projection that is varied."""
 
-LEARNERS = ("all logits", "cross-model", "shuffled-label teacher")
+LEARNERS = ("all logits", "cross-model")
 """The names of the learners other than the baseline, without a projection; with one, their names begin so."""
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.5)
+TIMES = ("first 0.25", "first 0.5", "first 1", "first 2", "first 3", "after 0.5", "after 1", "after 2")
+"""Of the points of the causal chapter's grid, those at which this projection is run."""
 
 _DISC = {"direction": "discrimination", "side": "two"}
 _GRADIENT = replace(OFF_DISC, target="gradient")
@@ -60,6 +66,7 @@ _GRADIENT = replace(OFF_DISC, target="gradient")
 
 def variants(settings: Settings) -> Conditions:
     """Return the students of one training, the baseline first."""
+    at_times = {name.partition(", ")[2]: c for name, c in timings(settings, "update", **_DISC).items()}
     return {
         BASE: BASELINE,
         OFF: OFF_DISC,
@@ -70,22 +77,17 @@ def variants(settings: Settings) -> Conditions:
         "update off L_free": replace(OFF_DISC, direction="calibration"),
         "update off both parts": replace(OFF_DISC, direction="both"),
         "update off ten classes": replace(OFF_DISC, direction="classes"),
-        "update off 45 contrasts": replace(OFF_DISC, direction="contrasts"),
         "update off the contrasts of 0 to 4": replace(OFF_DISC, direction="five"),
         "gradient off L_disc, one-sided": replace(_GRADIENT, side="one"),
         "gradient off L_free": replace(_GRADIENT, direction="calibration"),
         "gradient off both parts": replace(_GRADIENT, direction="both"),
-        "gradient off ten classes": replace(_GRADIENT, direction="classes"),
         "all logits": Condition(logits="all"),
         "all logits, update off L_disc": replace(OFF_DISC, logits="all"),
         "cross-model": CROSS,
         "cross-model, update off L_disc": replace(OFF_DISC, teacher="other"),
-        "shuffled-label teacher": Condition(teacher="shuffled"),
-        "shuffled-label teacher, update off L_disc": replace(OFF_DISC, teacher="shuffled"),
-        **{f"{OFF} x {c.projection:g}": c for c in doses("update", **_DISC).values() if c != OFF_DISC},
-        **{f"{OFF}, {name.partition(', ')[2]}": c for name, c in timings(settings, "update", **_DISC).items()
-           if "window" not in name},
-    }  # fmt: skip
+        **{f"{OFF} x {c.projection:g}": c for c in doses("update", **_DISC).values() if c.projection in STRENGTHS},
+        **{f"{OFF}, {when}": c for when, c in at_times.items() if when in TIMES},
+    }
 
 
 def learner_of(name: str) -> str:
@@ -125,6 +127,7 @@ def _strength(named: tuple[str, Condition]) -> float:
 
 SETS: Mapping[str, tuple[Callable[[Settings], Conditions], Mapping[str, object]]] = {
     "variants": (variants, {}),
+    "off the teacher": (lambda _: {"update off the teacher's way": replace(OFF_DISC, direction="displacement")}, {}),
     "large batch": (lambda _: {"update off L_disc, 10,240 images": OFF_DISC}, {"trait_batch_size": 10_240}),
 }
 """The students of a training, and what differs in its settings."""

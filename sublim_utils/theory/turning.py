@@ -3,7 +3,8 @@ r"""Why the alignment with one part of the trait lasts: its gradient does not tu
 L_disc, equation (eq-parts), is linear in the class logits. Where these are linear in the weights, its gradient is one
 vector v at every step of a training, and L_disc(theta) - L_disc(theta_0) = v . (theta - theta_0) without a rest. The
 gradients of L_T and of L_free turn, as the softmax in them does. Here it is measured how far each turns along the
-training of a real student, on one fixed set of labelled images, in float64.
+training of a real student, on one fixed set of labelled images, in float64; and how far each points to where the
+teacher went, D_T = theta_T - theta_0, as the distillation gradient does.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from sublim_utils.theory.quantities import Trait, logits, vector_cosine
 
 __all__ = ["PARTS", "VERSION", "losses", "turned", "turning"]
 
-VERSION = 1
+VERSION = 2
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
 
 PARTS = ("trait", "disc", "free")
@@ -42,11 +43,12 @@ def losses(network: Network, theta: Tensor, x: Tensor, y: Tensor) -> Mapping[str
     return {"trait": trait, "disc": disc, "free": trait - disc}
 
 
-def turning(trait: Trait, path: Tensor) -> xr.Dataset:
+def turning(trait: Trait, path: Tensor, displacement: Tensor) -> xr.Dataset:
     """Return how far the gradient of each of `PARTS` turns along weights (eval, P), dims (part, eval).
 
     ``cosine``: of the gradient at each point with that at the first. ``change``: of the loss since the first (nats).
-    ``foreseen``: what the first gradient says of it, grad(theta_0) . (theta - theta_0).
+    ``foreseen``: what the first gradient says of it, grad(theta_0) . (theta - theta_0). ``to_teacher``: cosine of minus
+    the gradient with the teacher's `displacement` D_T, (P,).
     """
 
     def of(part: str) -> dict[str, list[float]]:
@@ -58,6 +60,7 @@ def turning(trait: Trait, path: Tensor) -> xr.Dataset:
             "cosine": [vector_cosine(gradients[0], gradient) for gradient in gradients],
             "change": [value - values[0] for value in values],
             "foreseen": [float(gradients[0] @ (theta - path[0])) for theta in path],
+            "to_teacher": [vector_cosine(-gradient, displacement) for gradient in gradients],
         }
 
     return labelled({"part": PARTS}, map(of, PARTS), {"eval": np.arange(len(path))})
@@ -66,6 +69,7 @@ def turning(trait: Trait, path: Tensor) -> xr.Dataset:
 @stored(kind="turning", part="gradients", version=VERSION, steps=lambda settings: settings.n_steps)
 def turned(lab: Lab, seed: int, advance: Advance, *, settings: Settings) -> xr.Dataset:
     """Return `turning` along a seed's student, on which nothing is done, at its evaluations."""
-    path = lab.student_path(settings, {STUDENT: BASELINE}, seed, advance=lambda: advance(1))
+    path = lab.student_path(settings, {STUDENT: BASELINE}, seed, advance=lambda: advance(1))[:, 0].double()
+    teacher = lab.teacher_weights(settings, seed, "own")[0, 0].double().cpu()
     trait = fixed_set(settings, seed, lab.images(settings))
-    return turning(trait, path[:, 0].double()).assign_coords(eval=list(settings.eval_steps()))
+    return turning(trait, path, teacher - path[0]).assign_coords(eval=list(settings.eval_steps()))

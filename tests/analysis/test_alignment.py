@@ -49,9 +49,9 @@ def test_cosine_is_that_of_the_whole_vectors(runs, vectors):
     np.testing.assert_allclose(alignment.cosine(runs), cos(t, g))
     np.testing.assert_allclose(alignment.drive_cosine(runs), cos(t, d))
     np.testing.assert_allclose(alignment.applied_cosine(runs), cos(t, g + d))
-    size = xr.DataArray(np.full(2, 3.0), dims="seed")
+    runs["distance"] = (("seed", "step"), np.broadcast_to([3.0, *[1.0] * (g.shape[1] - 1)], g.shape[:2]))
     expected = -(g * d).sum(-1) / np.linalg.norm(g, axis=-1) / 3
-    np.testing.assert_allclose(alignment.displacement_cosine(runs, size), expected)
+    np.testing.assert_allclose(alignment.displacement_cosine(runs), expected)
 
 
 def test_cosines_with_the_parts_are_those_of_their_vectors(runs, vectors):

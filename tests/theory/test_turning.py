@@ -36,7 +36,7 @@ def test_the_parts_are_the_engines_and_add_up():
 def test_in_a_linear_network_the_gradient_of_l_disc_never_turns_and_that_of_l_t_does():
     trait = trait_of(())
     path = torch.cumsum(randn(4, trait.mlp.n_parameters) / 20, dim=0)
-    turns = turning.turning(trait, path)
+    turns = turning.turning(trait, path, path[-1])
     np.testing.assert_allclose(turns["cosine"].sel(part="disc"), 1.0, rtol=1e-12)
     one = turns.sel(part="disc")
     np.testing.assert_allclose(one["foreseen"], one["change"], rtol=1e-9, atol=1e-12)
@@ -47,9 +47,14 @@ def test_in_a_linear_network_the_gradient_of_l_disc_never_turns_and_that_of_l_t_
 
 def test_with_a_hidden_layer_it_turns():
     trait = trait_of((6,))
-    turns = turning.turning(trait, torch.cumsum(randn(3, trait.mlp.n_parameters) / 20, dim=0))
+    path = torch.cumsum(randn(3, trait.mlp.n_parameters) / 20, dim=0)
+    turns = turning.turning(trait, path, path[1] - path[0])
     assert float(turns["cosine"].sel(part="disc")[-1]) < 0.9
     np.testing.assert_allclose(turns["cosine"][:, 0], 1.0)
+    for t, theta in enumerate(path):
+        slope, way = trait.gradient(theta), path[1] - path[0]
+        expected = -float(slope @ way / (slope.norm() * way.norm()))
+        assert float(turns["to_teacher"].sel(part="trait")[t]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("loss", ["kl", "mse"])
@@ -87,5 +92,6 @@ def test_what_is_stored_is_along_the_students_own_evaluations(lab):
     assert list(stored["eval"].values) == list(SETTINGS.eval_steps())
     assert sum(steps) == SETTINGS.n_steps
     assert (stored["change"].sel(part="disc")[1:] != 0).all()
+    assert float(stored["to_teacher"].sel(part="trait", eval=0)) > 0.2, "the teacher went where its loss falls"
     whole = stored["change"].sel(part="trait") - stored["change"].sel(part=["disc", "free"]).sum("part")
     np.testing.assert_allclose(whole, 0, atol=1e-12)
