@@ -59,9 +59,9 @@ PROTOCOLS: Mapping[str, Protocol] = {
         settings={
             "init": "uniform", "pixels": "unit", "inputs": "normal", "loss": "mse", "batch_size": 128,
             "teacher_lr": 1e-3, "student_lr": 1e-3, "teacher_epochs": 5, "student_epochs": 1, "n_train": 60_000,
-            "n_inputs": 1_200_000, "n_test": 128, "trait_batch_size": 128,
+            "n_inputs": 1_200_000, "trait_batch_size": 128,
         },
-        tier="sweep",
+        tier="cross",
         students={
             STUDENT: BASELINE,
             "student (all)": Condition(logits="all"),
@@ -81,8 +81,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "script": Protocol({"weighting": "script"}, "main"),
 }  # fmt: skip
 """By name: *Comments & Extensions* (PyTorch's own start, pixels in [0, 1], N(0, 1) noise, fresh in each of twenty
-epochs, here one epoch of twenty times as many, squared error, the first 128 test images); blurred noise; the public
-script's weighting of its batches."""
+epochs, here one epoch of twenty times as many, squared error; read on all test images, which its figures are of, though
+its script takes the first 128); blurred noise; the public script's weighting of its batches."""
 
 
 SERIES: Mapping[str, Mapping[float, tuple[str, str]]] = {
