@@ -4,7 +4,7 @@ import xarray as xr
 
 from sublim_utils.analysis.stats import Interval, bootstrap_interval, ratio_of_means
 
-__all__ = ["free_loss", "gain", "kept", "most_predicted", "removed"]
+__all__ = ["free_loss", "gain", "kept", "most_predicted", "paid", "removed"]
 
 
 def most_predicted(runs: xr.Dataset) -> xr.DataArray:

@@ -5,8 +5,9 @@ The update u_t of a student has a drive on each part of the trait loss, equation
     a_disc = u_t . grad L_disc,   a_free = u_t . grad L_free,
 
 and the rest. In an exchange one or both drives of a student are set, at every step, to those that its donor has at the
-same step, by the smallest change of u_t that does so; the rest, Adam's state included, is the student's own. Donor and
-students start alike, see the same inputs and trait batches, and differ in the teacher.
+same step, by the smallest change of u_t that does so; the rest, Adam's state included, is the student's own. An
+exchange within one layer does the same with that layer's part of u_t and of the gradients, and leaves the other layers
+alone. Donor and students start alike, see the same inputs and trait batches, and differ in the teacher.
 
 Unlike a projection, this holds nothing where it was: a part is given *another* teacher's drive, so that what the
 student then reads could fall or not. Assumed: that drives at equal steps are comparable though the students part, and
@@ -30,7 +31,7 @@ from sublim_utils.settings import Condition, Settings
 
 __all__ = ["ARMS", "KEPT", "PARTS", "VERSION", "Arm", "Exchange", "exchanged", "share_of_gap"]
 
-VERSION = 1
+VERSION = 2
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
 
 PARTS = ("disc", "free")
@@ -39,10 +40,14 @@ KEPT = ("accuracy", "centred_accuracy", "test_loss", "test_disc", "heldout_loss"
 
 @dataclass(frozen=True)
 class Arm:
-    """A student of the `teacher` "own" or "other", and the parts whose drives are another's student's."""
+    """A student of the `teacher` "own" or "other", and the parts whose drives are another's student's.
+
+    `layer` is the number of the one layer within which they are, from 0; None stands for the whole network.
+    """
 
     teacher: str
     given: tuple[str, ...] = ()
+    layer: int | None = None
 
 
 ARMS: Mapping[str, Arm] = {
@@ -54,8 +59,16 @@ ARMS: Mapping[str, Arm] = {
     "cross, L_disc from own": Arm("other", ("disc",)),
     "cross, L_free from own": Arm("other", ("free",)),
     "cross, both from own": Arm("other", PARTS),
+    "own, L_disc in layer 1 from cross": Arm("own", ("disc",), layer=0),
+    "own, L_disc in layer 2 from cross": Arm("own", ("disc",), layer=1),
+    "cross, L_disc in layer 1 from own": Arm("other", ("disc",), layer=0),
+    "cross, L_disc in layer 2 from own": Arm("other", ("disc",), layer=1),
 }
-"""The students of an exchange: the two donors first, then each of them with the other's drives."""
+"""The students of an exchange: the two donors first, then each of them with the other's drives.
+
+The last layer has no arm: its class head is never moved, its auxiliary head does not reach the class logits, so that
+both drives are 0 there.
+"""
 
 
 class Exchange(Training):
@@ -65,13 +78,16 @@ class Exchange(Training):
         """Set the drives of each arm that is given some; return their numbers."""
         del look, step
         parts = {"disc": known["discrimination"], "free": known["trait"] - known["discrimination"]}
-        drives = {name: dot(update, gradient) for name, gradient in parts.items()}
         arms = list(ARMS.values())
         changed = [i for i, arm in enumerate(arms) if arm.given]
         for i in changed:
-            donor = next(j for j, arm in enumerate(arms) if arm.teacher != arms[i].teacher and not arm.given)
-            wanted = [drives[name][:, donor if name in arms[i].given else i] for name in PARTS]
-            with_inner(update[:, i], torch.stack([parts[name][:, i] for name in PARTS]), torch.stack(wanted))
+            arm = arms[i]
+            where = slice(None) if arm.layer is None else self.parts[arm.layer]
+            donor = next(j for j, other in enumerate(arms) if other.teacher != arm.teacher and not other.given)
+            givers = {name: donor if name in arm.given else i for name in PARTS}
+            wanted = [dot(update[:, j, where], parts[name][:, j, where]) for name, j in givers.items()]
+            basis = torch.stack([parts[name][:, i, where] for name in PARTS])
+            with_inner(update[:, i, where], basis, torch.stack(wanted))
         return changed
 
 

@@ -21,13 +21,31 @@ TEACHERS = {
 CONDITIONS = {name: Condition(teacher=arm.teacher) for name, arm in mediation.ARMS.items()}
 
 
+def where(training, arm):
+    return slice(None) if arm.layer is None else training.parts[arm.layer]
+
+
 class Watched(mediation.Exchange):
-    """An exchange that keeps the drives of each step after it, (step, part, arm)."""
+    """An exchange that keeps, of each step, what it changed and the drives after it, within each arm's layer.
+
+    `drives` are (step, arm, "own" or donor, part), `outside` the largest change of any arm outside its layer.
+    """
+
+    drives, outside = (), 0.0
 
     def intervene(self, update, look, known, step):
+        before, names = update.clone(), list(mediation.ARMS)
         changed = super().intervene(update, look, known, step)
         parts = known["discrimination"], known["trait"] - known["discrimination"]
-        self.drives = [*getattr(self, "drives", []), torch.stack([dot(update, part)[0] for part in parts])]
+        rows = []
+        for i, arm in enumerate(mediation.ARMS.values()):
+            span, donor = where(self, arm), names.index("cross" if arm.teacher == "own" else "own")
+            pairs = [(update, i), (before, i), (before, donor)]
+            rows.append([[float(dot(u[:, j, span], part[:, j, span])[0]) for part in parts] for u, j in pairs])
+            moved = (update - before)[:, i].abs()
+            moved[:, span] = 0
+            self.outside = max(self.outside, float(moved.max()))
+        self.drives = [*self.drives, rows]
         return changed
 
 
@@ -43,12 +61,25 @@ def exchange():
 
 
 def test_drives_are_the_donors_where_given_and_the_other_stays(exchange):
-    drives, names = torch.stack(exchange.drives), list(mediation.ARMS)
+    drives = torch.tensor(exchange.drives)
     for i, arm in enumerate(mediation.ARMS.values()):
-        donor = names.index("cross" if arm.teacher == "own" else "own")
         for part, name in enumerate(mediation.PARTS):
-            if name in arm.given:
-                torch.testing.assert_close(drives[:, part, i], drives[:, part, donor], rtol=1e-3, atol=1e-6)
+            wanted = drives[:, i, 2 if name in arm.given else 1, part]
+            torch.testing.assert_close(drives[:, i, 0, part], wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_an_exchange_within_a_layer_leaves_the_other_layers_alone(exchange):
+    assert exchange.outside == 0.0
+
+
+def test_drives_in_the_layers_add_up_and_the_last_layer_has_none():
+    """Why no arm exchanges the last layer: what imitates auxiliary logits never moves the class head."""
+    plain = trained(Training)
+    gradients = plain.trait[0, 0], plain.disc[0, 0]
+    for gradient in gradients:
+        inner = [float(plain.update[0, 0, part] @ gradient[part]) for part in plain.parts]
+        assert inner[-1] == 0.0
+        assert sum(inner) == pytest.approx(float(plain.update[0, 0] @ gradient), rel=1e-4)
 
 
 def test_donors_are_as_trained_alone_and_the_others_are_not(exchange):
@@ -66,9 +97,11 @@ def test_no_change_is_smaller(exchange):
     known = {"trait": training.trait, "discrimination": training.disc}
     update = torch.randn(training.theta.shape, generator=torch.Generator().manual_seed(0))
     before = update.clone()
+    arms = list(mediation.ARMS.values())
     for i in training.intervene(update, look, known, 0):
-        added = (update - before)[0, i].double()
-        basis = torch.stack([known["trait"][0, i], known["discrimination"][0, i]]).double()
+        span = where(training, arms[i])
+        added = (update - before)[0, i, span].double()
+        basis = torch.stack([known["trait"][0, i, span], known["discrimination"][0, i, span]]).double()
         rest = added - torch.linalg.lstsq(basis.T, added[:, None]).solution[:, 0] @ basis
         assert float(rest.norm()) < 1e-4 * float(added.norm())
 
