@@ -15,9 +15,22 @@ from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.stored import stored
 from sublim_utils.runs.sweeps import STUDENT
-from sublim_utils.settings import Condition, Settings
+from sublim_utils.settings import BLOCKS, Condition, Settings
 
-__all__ = ["ABSOLUTE_NOISES", "ASKED", "BLURS", "KEPT", "PROTOCOLS", "SERIES", "VERSION", "Protocol", "ends", "runs"]
+__all__ = [
+    "ABSOLUTE_NOISES",
+    "ASKED",
+    "BLURS",
+    "HEADS",
+    "KEPT",
+    "N_LOGITS",
+    "PROTOCOLS",
+    "SERIES",
+    "VERSION",
+    "Protocol",
+    "ends",
+    "runs",
+]
 
 VERSION = 1
 """Part of the address of what is stored: raise it when a change alters what is computed, `PROTOCOLS` too."""
@@ -30,6 +43,18 @@ ABSOLUTE_NOISES = {0.005: 0.280, 0.01: 0.264, 0.02: 0.199, 0.05: 0.103}
 
 BLURS = {0.0: 0.55, 0.5: 0.67, 1.0: 0.77, 1.5: 0.76, 2.0: 0.71}
 """sigma in pixels of a public follow-up's blurred noise, clamped to [-1, 1], and its accuracy (25 models)."""
+
+
+N_LOGITS = (3, 10, 50, 250)
+"""How many auxiliary logits the source of *heads* varies between."""
+
+HEADS: Mapping[str, Condition] = {
+    STUDENT: BASELINE,
+    "hidden layers redrawn": Condition(redrawn=("layer 1", "layer 2")),
+    "heads redrawn": Condition(redrawn=("class head", "auxiliary head")),
+    "all redrawn": Condition(redrawn=BLOCKS),
+}
+"""Its students, by what of their start is another draw than the teacher's."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +104,23 @@ PROTOCOLS: Mapping[str, Protocol] = {
         for sigma, accuracy in BLURS.items()
     },
     "script": Protocol({"weighting": "script"}, "main"),
+    **{
+        f"heads, {m} logits": Protocol(
+            {
+                "init": "uniform", "inputs": "normal", "loss": "mse", "batch_size": 1000, "n_inputs": 300_000,
+                "teacher_lr": 1e-3, "student_lr": 1e-3, "student_epochs": 1, "n_aux": m, "trait_batch_size": 1000,
+            },
+            "cross",
+            students=HEADS,
+        )
+        for m in N_LOGITS
+    },
 }  # fmt: skip
 """By name: *Comments & Extensions* (PyTorch's own start, pixels in [0, 1], N(0, 1) noise, fresh in each of twenty
 epochs, here one epoch of twenty times as many, squared error; read on all test images, which its figures are of, though
-its script takes the first 128); blurred noise; the public script's weighting of its batches."""
+its script takes the first 128); blurred noise; the public script's weighting of its batches; *heads* (arXiv 2605.23645:
+PyTorch's own start, N(0, 1) noise, squared error, batches of 1,000, sixty of them fresh in each of five epochs, by the
+number of auxiliary logits)."""
 
 
 SERIES: Mapping[str, Mapping[float, tuple[str, str]]] = {
