@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from torch.func import grad
+from torch.func import grad_and_value
 
 from sublim_utils.analysis.labels import labelled
 from sublim_utils.engine.network import Network
@@ -55,10 +55,10 @@ def turning(trait: Trait, path: Tensor, displacement: Tensor) -> xr.Dataset:
         def loss(theta: Tensor) -> Tensor:
             return losses(trait.mlp, theta, trait.x, trait.y)[part]
 
-        gradients, values = [grad(loss)(theta) for theta in path], [float(loss(theta)) for theta in path]
+        gradients, values = zip(*(grad_and_value(loss)(theta) for theta in path), strict=True)
         return {
             "cosine": [vector_cosine(gradients[0], gradient) for gradient in gradients],
-            "change": [value - values[0] for value in values],
+            "change": [float(value - values[0]) for value in values],
             "foreseen": [float(gradients[0] @ (theta - path[0])) for theta in path],
             "to_teacher": [vector_cosine(-gradient, displacement) for gradient in gradients],
         }
