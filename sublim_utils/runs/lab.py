@@ -28,7 +28,12 @@ from sublim_utils.runs.store import Store
 from sublim_utils.runs.stored import Function
 from sublim_utils.settings import STUDENT_ONLY, Condition, Settings, check_seeds, require
 
-__all__ = ["Lab", "by_epoch", "diverged"]
+__all__ = ["SIDE_BY_SIDE", "Lab", "by_epoch", "diverged"]
+
+SIDE_BY_SIDE = 8
+"""Students of a seed that train together at most. A student's step takes as long beside one other as beside eleven, and
+a fifth more beside fifteen, whose weights and states do not fit into the processors' caches (book/log.md); and a killed
+run keeps the groups that were done."""
 
 
 def diverged(dataset: xr.Dataset) -> str | None:
@@ -148,7 +153,11 @@ class Lab:
             return {n: c for n, c in conditions.items() if seed not in self.store.seeds("students", where[n])}
 
         def train(seed: int, advance: Advance) -> None:
-            self._train(settings, missing(seed), seed, advance)
+            todo = list(missing(seed).items())
+            groups = [dict(todo[i : i + SIDE_BY_SIDE]) for i in range(0, len(todo), SIDE_BY_SIDE)]
+            lost = [how for group in groups for how in self._train(settings, group, seed, advance)]
+            if lost:
+                raise DivergenceError("; ".join(lost))
 
         held = [set(self.store.seeds("students", w)) for w in where.values()]  # each file is read once, not once a seed
         absent = {seed: sum(seed not in there for there in held) for seed in seeds}
@@ -179,8 +188,8 @@ class Lab:
         task = self.task(settings)
         return train_students(task, conditions, [seed], thetas, advance=advance, watch=watch, training=training)[0]
 
-    def _train(self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Advance) -> None:
-        """Train one seed's students together and store each that stayed finite."""
+    def _train(self, settings: Settings, conditions: Mapping[str, Condition], seed: int, advance: Advance) -> list[str]:
+        """Train one seed's students together and store each that stayed finite; return how others were lost."""
         start, n = time.monotonic(), len(conditions)
         dataset = self.distilled(settings, conditions, seed, advance=lambda: advance(n))
         seconds, lost = (time.monotonic() - start) / n, []
@@ -192,8 +201,7 @@ class Lab:
             about = described(settings=settings, condition=condition)
             run.attrs = provenance(self.device, **about, seconds=seconds)
             self.store.save("students", student_address(settings, condition), run)
-        if lost:
-            raise DivergenceError("; ".join(lost))
+        return lost
 
     def student_path(
         self,

@@ -124,20 +124,37 @@ def test_what_is_stored_is_not_trained_again(lab, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in lab.store.root.rglob("*.nc")} == before
 
 
-def test_only_what_lacks_is_trained(lab, monkeypatch):
-    two = {name: FEW[name] for name in ("baseline", "liminal")}
-    lab.students(SETTINGS, {"baseline": two["baseline"]}, [0, 1])
-    trained, train = [], module.train_students
+@pytest.fixture
+def trained(monkeypatch):
+    """What students are trained from now on, as (conditions, seeds) of each training."""
+    each, train = [], module.train_students
 
     def noted(settings, conditions, seeds, *args, **options):
-        trained.append((list(conditions), seeds))
+        each.append((list(conditions), seeds))
         return train(settings, conditions, seeds, *args, **options)
 
     monkeypatch.setattr(module, "train_students", noted)
+    return each
+
+
+def test_only_what_lacks_is_trained(lab, trained):
+    two = {name: FEW[name] for name in ("baseline", "liminal")}
+    lab.students(SETTINGS, {"baseline": two["baseline"]}, [0, 1])
+    trained.clear()
     dataset = lab.students(SETTINGS, two, [2, 0])
     assert sorted(trained) == [(["baseline", "liminal"], [2]), (["liminal"], [0])]
     assert dataset.sizes == lab.students(SETTINGS, two, [0, 2]).sizes
     assert dataset["seed"].values.tolist() == [2, 0]
+
+
+def test_no_more_students_train_side_by_side_than_stated(lab, trained, monkeypatch):
+    three = {f"decay {d:g}": Condition(base_decay=d) for d in (1e-3, 1e-2, 1e-1)}
+    together = lab.students(SETTINGS, three, [0])
+    monkeypatch.setattr(module, "SIDE_BY_SIDE", 2)
+    shutil.rmtree(lab.store.root / "students")
+    by_twos = lab.students(SETTINGS, three, [0])
+    assert [len(names) for names, _ in trained] == [3, 2, 1]
+    xr.testing.assert_allclose(by_twos, together, rtol=1e-5, atol=1e-5)  # rounding: 1e-6 at most
 
 
 @pytest.mark.parametrize("kind", ["students", "teachers"])
@@ -156,9 +173,11 @@ def test_a_damaged_run_is_trained_again_to_the_same_result(lab, kind):
     assert_intact(lab.store.root)
 
 
-def test_a_diverging_student_is_named_and_the_others_are_kept(lab):
+@pytest.mark.parametrize("side_by_side", [1, 8])
+def test_a_diverging_student_is_named_and_the_others_are_kept(lab, side_by_side, monkeypatch):
+    monkeypatch.setattr(module, "SIDE_BY_SIDE", side_by_side)
     s = replace(SETTINGS, optimizer="sgd", student_lr=0.1)
-    conditions = {"baseline": Condition(), "pulled": Condition(base_decay=1e3)}
+    conditions = {"pulled": Condition(base_decay=1e3), "baseline": Condition()}
     with pytest.raises(DivergenceError) as caught:
         lab.students(s, conditions, [0, 1])
     for seed in (0, 1):
