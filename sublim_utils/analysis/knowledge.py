@@ -1,10 +1,11 @@
 """What a student knows, in measures that an offset of its logits can't hide, and what an intervention leaves of it."""
 
+import numpy as np
 import xarray as xr
 
 from sublim_utils.analysis.stats import Interval, bootstrap_interval, ratio_of_means
 
-__all__ = ["free_loss", "gain", "kept", "most_predicted", "paid", "removed"]
+__all__ = ["free_loss", "gain", "kept", "most_predicted", "paid", "removed", "stopped"]
 
 
 def most_predicted(runs: xr.Dataset) -> xr.DataArray:
@@ -51,3 +52,21 @@ def removed(student: xr.DataArray, baseline: xr.DataArray) -> Interval:
     """Return the share of the baseline's gain that a student of the same seeds lacks, 1 - `kept`."""
     left = kept(student, baseline)
     return Interval(1 - left.estimate, 1 - left.high, 1 - left.low, left.n)
+
+
+def stopped(baseline: xr.Dataset, reading: str, cost: xr.DataArray) -> float:
+    """Return the share of its gain that a baseline has when its held-out loss is `cost` times its last: 0 to 1.
+
+    So much knows a student that is merely stopped early, at the price (seed) that another paid: `paid`. Between two
+    evaluations the gain of `reading` is interpolated along the loss's logarithm, seed by seed; a ratio of means.
+    A price below 1 counts as 1, one above that of the reference as the reference's.
+    """
+    whole, cost = xr.align(baseline, cost, join="inner")
+    loss = np.log(whole["heldout_loss"] / whole["heldout_loss"].isel(eval=-1))
+    gains = whole[reading] - whole[reading].isel(eval=0)
+    falling = np.argsort(loss.values, axis=1)
+    at = [
+        np.interp(np.log(c), x[i], y[i])
+        for c, x, y, i in zip(cost.values, loss.values, gains.values, falling, strict=True)
+    ]
+    return float(np.mean(at) / gains.isel(eval=-1).mean())

@@ -1,5 +1,6 @@
 """Intervals and paired comparisons over seeds: the one place every interval comes from."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -91,10 +92,12 @@ def bootstrap_interval(statistic: Callable[..., np.ndarray], *samples: np.ndarra
     estimate = float(statistic(*arrays, axis=-1))
     if all(np.ptp(a) == 0 for a in arrays):
         return Interval(estimate, estimate, estimate, n)
-    ends = scipy.stats.bootstrap(
-        arrays, statistic, paired=True, confidence_level=LEVEL, n_resamples=resamples,
-        method="BCa" if n > 2 else "percentile", rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # all resamples alike: see below
+        ends = scipy.stats.bootstrap(
+            arrays, statistic, paired=True, confidence_level=LEVEL, n_resamples=resamples,
+            method="BCa" if n > 2 else "percentile", rng=np.random.default_rng(0),
+        ).confidence_interval  # fmt: skip
     low, high = (estimate if np.isnan(v) else float(v) for v in ends)
     return Interval(estimate, low, high, n)
 

@@ -88,6 +88,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         chapter="alignment",
         conditions={"student (aux)": BASELINE, "cross-model (aux)": CROSS},
         also=("ledger", "causal"),
+        fresh=True,
     ),
     "alignment_controls": Experiment(
         chapter="alignment",
@@ -158,25 +159,27 @@ EXPERIMENTS: dict[str, Experiment] = {
             "liminal, first epoch": Condition(liminal=1.0, schedule="first_epoch"),
             "liminal, two phase": Condition(liminal=1.0, schedule="two_phase"),
         },
+        fresh=True,
     ),
     "liminal_schedules": Experiment(
         chapter="liminal",
-        tier="grid",
+        tier="sweep",
         conditions={**mitigations.schedules(), **mitigations.others()},
         few=mitigations.FEW,
+        fresh=True,
     ),
     "liminal_grid": Experiment(
         chapter="liminal",
         tier="sweep",
         conditions=mitigations.penalties(),
         few=mitigations.FEW_PENALTIES,
+        fresh=True,
     ),
-    "liminal_blurred": Experiment(
-        chapter="liminal",
+    "blurred": Experiment(
+        chapter="robustness",
         tier="grid",
         settings={"inputs": "blurred"},
         conditions={"blurred noise": BASELINE},
-        also=("robustness",),
     ),
     "ledger": on_fixed_set(
         {

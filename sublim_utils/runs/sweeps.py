@@ -111,7 +111,7 @@ AXES = (
         points=(
             Point(label="KL 3"),
             point("loss", "MSE 1", loss="mse", n_aux=1),
-            point("loss", "MSE 3", loss="mse", few=True),
+            point("loss", "MSE 3", loss="mse"),
             point("loss", "MSE 10", loss="mse", n_aux=10),
         ),
     ),
@@ -150,7 +150,7 @@ AXES = (
         points=(
             Point(label="uniform"),
             point("inputs", "Gaussian", inputs="gaussian"),
-            Point(label="blurred", run=("liminal_blurred", "blurred noise")),
+            Point(label="blurred", run=("blurred", "blurred noise")),
             point("inputs", "digits", inputs="mnist"),
             point("inputs", "fashion", inputs="fashion", least_images=Settings.n_inputs),
         ),

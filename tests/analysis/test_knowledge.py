@@ -49,3 +49,18 @@ def test_what_is_paid_is_the_held_out_loss_at_the_end_over_the_baselines_of_the_
     paid = knowledge.paid(*(xr.Dataset({"heldout_loss": one}) for one in (losses, baseline)))
     assert dict(zip(paid["seed"].values.tolist(), paid.values.tolist(), strict=True)) == {1: 0.75, 2: 1.0}
     assert paid.dims == ("seed",)
+
+
+def test_stopped_early_at_a_price_a_student_knows_what_it_knew_when_its_loss_was_that():
+    loss = np.exp([[3.0, 2.0, 1.0, 0.0], [2.0, 3.0, 1.0, 0.0]])  # the second rises at first
+    read = np.array([[0.1, 0.2, 0.6, 1.1], [0.0, 0.0, 1.0, 3.0]])
+    runs = xr.Dataset({n: (("seed", "eval"), v) for n, v in {"heldout_loss": 7 * loss, "read": read}.items()})
+
+    def stopped(*prices):
+        return knowledge.stopped(runs, "read", xr.DataArray(np.exp(prices), dims="seed"))
+
+    assert stopped(0.0, 0.0) == stopped(-2.0, -0.1) == pytest.approx(1)
+    assert stopped(9.0, 9.0) == pytest.approx(0)
+    assert stopped(1.5, 0.5) == pytest.approx((0.3 + 2.0) / (1.0 + 3.0))
+    few = xr.DataArray([np.e], dims="seed", coords={"seed": [1]})
+    assert knowledge.stopped(runs.assign_coords(seed=[0, 1]), "read", few) == pytest.approx(1 / 3)
