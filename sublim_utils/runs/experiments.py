@@ -83,6 +83,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "cross-model (aux)": CROSS,
             "cross-model (all)": Condition(teacher="other", logits="all"),
         },
+        fresh=True,
     ),
     "alignment": Experiment(
         chapter="alignment",
