@@ -124,11 +124,17 @@ def test_no_chapter_imports_a_pages_tool() -> None:
 def test_the_papers_profile_trains_only_if_asked_and_lists_what_is_missing(tmp_path: Path) -> None:
     copy_of_sources(tmp_path, *BOOK)
     paper = Profile.of_parameters(**profile_parameters(ROOT / "profiles.toml", "paper"))
-    total = sum(lack.students for lack in lacking(paper, tmp_path / "results" / "paper"))
+    lacks = {lack.experiment: lack.students for lack in lacking(paper, tmp_path / "results" / "paper")}
+    assert lacks["primary"] == 3 * lacks["phenomenon"] == 6 * paper.n_seeds  # its other two students are primary's
+    total = sum(lacks.values())
     for config in (("profile=paper",), ("profile=paper", "train=no")):
         done = dry_run(tmp_path, *config)
         assert done.returncode != 0
-        for line in (r"phenomenon +400 students", rf"in all +{total} students", r"make paper TRAIN=yes"):
+        for line in (
+            rf"phenomenon +{lacks['phenomenon']} students",
+            rf"in all +{total} students",
+            r"make paper TRAIN=yes",
+        ):
             assert re.search(line, done.stdout + done.stderr), line
         assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "results").exists()
