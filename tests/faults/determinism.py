@@ -5,13 +5,17 @@ laptop's settings, with 1 and 2 threads, alone and with four conditions beside, 
 ``book/measured/determinism.json`` and ``.md``. ``--save FILE`` only keeps the runs of one thread; ``--against
 NAME=FILE`` (any number of them) compares with those that were saved under another torch version, or as another
 processor would make them (``ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2``).
+
+``--libraries`` adds to what was written how far a processor whose products are made by the other library leads apart,
+teachers included, on more seeds: a teacher's auxiliary logits, which nothing trains, are no steadier than its rounding.
 """
 
 import argparse
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -19,14 +23,16 @@ import xarray as xr
 
 from sublim_utils.analysis.alignment import cosine
 from sublim_utils.book.report import table
-from sublim_utils.engine import data
+from sublim_utils.engine import data, products
 from sublim_utils.engine.digits import Digits
 from sublim_utils.engine.students import train_students
 from sublim_utils.engine.teachers import train_teachers
 from sublim_utils.runs.conditions import BASELINE, PROJECTED, UPDATE_PROJECTED
+from sublim_utils.runs.verify import deviations
 from sublim_utils.settings import Condition, Settings
 
 SEEDS = (0, 1)
+LIBRARY_SEEDS = range(100, 112)
 MEASURED = {"baseline": BASELINE, "projected": PROJECTED}
 BESIDE = {
     "all logits": Condition(logits="all"),
@@ -42,11 +48,13 @@ def summaries(runs: xr.Dataset) -> dict[str, xr.DataArray]:
     return {"accuracy": runs["accuracy"].isel(eval=-1, drop=True), "cosine": cosine(runs).mean("step")}
 
 
-def trained(settings: Settings, threads: int, conditions: Mapping[str, Condition]) -> xr.Dataset:
+def trained(
+    settings: Settings, threads: int, conditions: Mapping[str, Condition], seeds: Iterable[int] = SEEDS
+) -> xr.Dataset:
     """Return students trained from their teachers on, one group of conditions after another."""
     torch.set_num_threads(threads)
     images, parts = data.load("mnist"), []
-    for seed in SEEDS:
+    for seed in seeds:
         theta, _, _ = train_teachers(Digits(settings, images), [seed])
         parts.append(train_students(Digits(settings, images), conditions, [seed], {"own": theta})[0])
     return xr.concat(parts, "seed", data_vars="all", combine_attrs="override")
@@ -59,15 +67,12 @@ def alone(settings: Settings, threads: int) -> xr.Dataset:
 
 
 def difference(a: xr.Dataset, b: xr.Dataset) -> dict[str, object]:
-    """Return each quantity's largest difference, absolute and as a share of its largest value, and the claims'."""
-    quantities = {}
-    for name in a.data_vars:
-        x, y = (np.asarray(d[name].values, dtype=float) for d in (a, b))
-        apart, scale = float(np.abs(x - y).max()), float(np.abs(x).max())
-        quantities[str(name)] = {"absolute": apart, "relative": apart / scale if scale else 0.0}
+    """Return each quantity's largest difference of any run, as `verify` has it, and the claims'."""
+    runs = [{"seed": [s], "condition": c} for s in a["seed"].values for c in a["condition"].values]
+    each = [deviations(b.sel(run), a.sel(run)) for run in runs]
     return {
         "identical": all(a[n].values.tobytes() == b[n].values.tobytes() for n in a.data_vars),
-        "quantities": quantities,
+        "quantities": {name: {"relative": max(one[name] for one in each)} for name in each[0]},
         "of the mean": {m: float(np.abs((summaries(a)[m] - summaries(b)[m]).mean("seed")).max()) for m in MEASURES},
         "of a run": {m: float(np.abs(summaries(a)[m] - summaries(b)[m]).max()) for m in MEASURES},
     }
@@ -89,6 +94,14 @@ def measure(settings: Settings, others: Mapping[str, Path]) -> dict[str, object]
     spread = {m: float(summaries(one)[m].std("seed", ddof=1).max()) for m in MEASURES}
     about = {"torch": torch.__version__, "machine": platform.machine(), "seeds": len(SEEDS), "steps": settings.n_steps}
     return {**about, "spread of seeds": spread, "compared": found}
+
+
+def by_library(settings: Settings) -> dict[str, object]:
+    """Return how far products by PyTorch's default library lead apart, where the engine uses the other one."""
+    conditions = {**MEASURED, "update projected": UPDATE_PROJECTED}
+    fast = trained(settings, 1, conditions, LIBRARY_SEEDS)
+    with patch.object(products, "are_exact", return_value=False):
+        return difference(fast, trained(settings, 1, conditions, LIBRARY_SEEDS))
 
 
 def render(result: Mapping[str, object]) -> str:
@@ -116,6 +129,7 @@ def main() -> None:
     words.add_argument("--folder", type=Path, default=Path(__file__).parents[2] / "book" / "measured")
     words.add_argument("--against", nargs="*", default=[], metavar="NAME=FILE")
     words.add_argument("--save", type=Path)
+    words.add_argument("--libraries", action="store_true")
     words.add_argument("--images", type=int, default=60_000, help="fewer for a trial")
     given = words.parse_args()
     size = {"n_train": given.images, "n_inputs": given.images, "batch_size": min(1024, given.images)}
@@ -123,10 +137,15 @@ def main() -> None:
     if given.save:
         alone(settings, 1).assign_attrs(torch=torch.__version__).to_netcdf(given.save, engine="netcdf4")
         return
-    others = dict(word.split("=", 1) for word in given.against)
-    result = measure(settings, {name: Path(path) for name, path in others.items()})
+    file = given.folder / "determinism.json"
+    if given.libraries:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        result["compared"][f"MKL's products for oneDNN's, {len(LIBRARY_SEEDS)} seeds"] = by_library(settings)
+    else:
+        others = dict(word.split("=", 1) for word in given.against)
+        result = measure(settings, {name: Path(path) for name, path in others.items()})
     given.folder.mkdir(parents=True, exist_ok=True)
-    (given.folder / "determinism.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (given.folder / "determinism.md").write_text(render(result), encoding="utf-8")
 
 

@@ -41,7 +41,7 @@ def test_a_run_that_was_changed_is_named(recorded, name, capsys):
     where = student_address(SETTINGS, FEW["baseline"])
     [(_, path)] = recorded.files("students", where)
     changed = recorded.load("students", where, SEEDS)
-    changed[name] = changed[name] + (changed[name].dtype.type(0.3 * np.abs(changed[name]).max()))
+    changed[name] = changed[name] + (changed[name].dtype.type(np.abs(changed[name]).max()))
     path.unlink()
     recorded.save("students", where, changed)
     assert command.check(str(recorded.root), len(FEW) * len(SEEDS), 0) == 1
@@ -61,6 +61,15 @@ def test_missing_numbers_are_a_difference():
     holes = xr.Dataset({"trait_loss": (("seed", "step"), [[1.0, np.nan]])}, {"seed": [0]})
     assert deviations(holes, whole)["trait_loss"] == np.inf
     assert deviations(holes, holes)["trait_loss"] == 0
+
+
+def test_a_series_counts_by_its_means_over_fifths_of_the_training():
+    def run(values):
+        return xr.Dataset({"inner": (("seed", "step"), [values])}, {"seed": [0]})
+
+    swinging, still = run([9.0, -9.0] * 5), run([0.0] * 10)
+    assert deviations(swinging, still)["inner"] == 0
+    assert deviations(run([1.0] * 4 + [3.0] + [1.0] * 5), run([1.0] * 10))["inner"] == 1
 
 
 @pytest.mark.parametrize("sample", [0, 100])
