@@ -14,19 +14,18 @@ MEASURES = {"accuracy": "test accuracy", "cosine": "mean cosine", "drive": "summ
 def summary(runs: xr.Dataset) -> xr.Dataset:
     r"""Return what the sweeps compare, one value per run.
 
-    accuracy A_E and gain A_E - A_0 on the test images; centred, the accuracy after training of the centred
-    logits, NaN in runs that were recorded without it; cosine, the mean over steps of
-    cos(trait gradient, distillation gradient), NaN where a gradient is 0 throughout; drive,
-    sum_t g_T . u_t (nats).
+    accuracy A_E and gain A_E - A_0 on the test images; centred and centred_gain, the same of the centred logits;
+    cosine and disc_cosine, the means over steps of cos(trait gradient, distillation gradient) and of
+    cos(grad L_disc, distillation gradient), NaN where a gradient is 0 throughout; drive, sum_t g_T . u_t (nats).
     """
-    after = runs["accuracy"].isel(eval=-1, drop=True)
-    centred = runs["centred_accuracy"].isel(eval=-1, drop=True) if "centred_accuracy" in runs else after * float("nan")
     return xr.Dataset(
         {
-            "accuracy": after,
-            "centred": centred,
+            "accuracy": runs["accuracy"].isel(eval=-1, drop=True),
+            "centred": runs["centred_accuracy"].isel(eval=-1, drop=True),
             "gain": gain(runs["accuracy"]),
+            "centred_gain": gain(runs["centred_accuracy"]),
             "cosine": cosine(runs).mean("step"),
+            "disc_cosine": cosine(runs, of="disc").mean("step"),
             "drive": runs["drive"].sum(["step", "layer"]),
         }
     )

@@ -66,7 +66,8 @@ def looked_at(
     return change.assign_coords(eval=list(settings.eval_steps()))
 
 
-def over_training(lab: Lab, seed: int = 0) -> xr.Dataset:
-    """Return `first_layer` of the phenomenon's students, at each evaluation of one seed's training."""
+def over_training(lab: Lab) -> xr.Dataset:
+    """Return `first_layer` of the phenomenon's students, at each evaluation of the first seed's training."""
     settings, conditions = EXPERIMENTS["phenomenon"].at(lab.profile)
-    return lab.ask(looked_at, [seed], settings=settings, conditions=conditions).sel(seed=seed)
+    seed = lab.seeds("main")[0]
+    return lab.ask(looked_at, [seed], settings=settings, conditions=conditions).isel(seed=0)

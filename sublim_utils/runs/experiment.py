@@ -28,7 +28,6 @@ class Experiment:
     full_only : left out by a profile without the full grid
     least_images : left out by a profile of fewer images, such as one that tests run
     also : other chapters that read it
-    fresh : whether the recorded run has it on seeds that nobody had looked at when criteria were fixed
     """
 
     chapter: str
@@ -40,7 +39,6 @@ class Experiment:
     full_only: bool = False
     least_images: int = 0
     also: tuple[str, ...] = ()
-    fresh: bool = False
 
     @property
     def is_optional(self) -> bool:
@@ -53,7 +51,7 @@ class Experiment:
 
     def seeds(self, profile: Profile) -> range:
         """Return the seeds that it is run on at a profile."""
-        return profile.seeds(self.tier, fresh=self.fresh)
+        return profile.seeds(self.tier)
 
     def settings_of(self, profile: Profile) -> Settings:
         """Return the protocol at a profile's size, with this experiment's changes."""
@@ -90,7 +88,6 @@ def of_points(chapter: str, points: Mapping[str, sweeps.Point]) -> dict[str, Exp
             conditions={"student (aux)": BASELINE, **point.beside},
             full_only=not point.few,
             least_images=point.least_images,
-            fresh=point.fresh,
         )
         for name, point in points.items()
     }

@@ -73,7 +73,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             "liminal, first epoch": Condition(liminal=1.0, schedule="first_epoch"),
         },
         also=("alignment", "causal", "liminal", "language", "exercises"),
-        fresh=True,
     ),
     "phenomenon": Experiment(
         chapter="phenomenon",
@@ -83,13 +82,11 @@ EXPERIMENTS: dict[str, Experiment] = {
             "cross-model (aux)": CROSS,
             "cross-model (all)": Condition(teacher="other", logits="all"),
         },
-        fresh=True,
     ),
     "alignment": Experiment(
         chapter="alignment",
         conditions={"student (aux)": BASELINE, "cross-model (aux)": CROSS},
         also=("ledger", "causal"),
-        fresh=True,
     ),
     "alignment_controls": Experiment(
         chapter="alignment",
@@ -145,9 +142,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             *(f"update, {name} 1" for name in ("first", "after")),
         ),
     ),
-    "hidden_trait": Experiment(
-        chapter="causal", tier="sweep", conditions=HIDDEN_TRAIT, few=("gradient off L_disc",), fresh=True
-    ),
+    "hidden_trait": Experiment(chapter="causal", tier="sweep", conditions=HIDDEN_TRAIT, few=("gradient off L_disc",)),
     "causal_sgd": under("SGD", few=("student (aux)", "projected")),
     "causal_momentum": under("momentum", few=("student (aux)",)),
     "liminal": Experiment(
@@ -160,21 +155,18 @@ EXPERIMENTS: dict[str, Experiment] = {
             "liminal, first epoch": Condition(liminal=1.0, schedule="first_epoch"),
             "liminal, two phase": Condition(liminal=1.0, schedule="two_phase"),
         },
-        fresh=True,
     ),
     "liminal_schedules": Experiment(
         chapter="liminal",
         tier="sweep",
         conditions={**mitigations.schedules(), **mitigations.others()},
         few=mitigations.FEW,
-        fresh=True,
     ),
     "liminal_grid": Experiment(
         chapter="liminal",
         tier="sweep",
         conditions=mitigations.penalties(),
         few=mitigations.FEW_PENALTIES,
-        fresh=True,
     ),
     "blurred": Experiment(
         chapter="robustness",
@@ -206,7 +198,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             conditions={"student (aux)": BASELINE},
             full_only=name != "SignSGD",
             also=("alignment",),
-            fresh=True,
         )
         for name, changes in sweeps.OPTIMISERS.items()
     },
@@ -215,7 +206,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         tier="cross",
         conditions={"student (aux)": BASELINE, **SHARED_LAYERS},
         few=("student (aux)", "redrawn: layer 1, layer 2"),
-        fresh=True,
     ),
     **{
         name: Experiment(
@@ -225,7 +215,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             conditions=REACHES,
             few=("reach 0.25", "reach 1"),
             full_only=share not in (0.0, 1.0),
-            fresh=True,
         )
         for name, share in COVARIANCES.items()
     },
@@ -234,7 +223,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         tier="sweep",
         conditions={"shuffled-label teacher": Condition(teacher="shuffled")},
         full_only=True,
-        fresh=True,
     ),
     "reach_digits": Experiment(
         chapter="alignment",
@@ -242,7 +230,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         settings={"inputs": "mnist"},
         conditions={"reach 1": BASELINE},
         full_only=True,
-        fresh=True,
     ),
     **language_runs.LANGUAGE_EXPERIMENTS,
 }

@@ -69,9 +69,9 @@ class Lab:
         may = profile.name != RECORDED or os.environ.get(ASKED) == "yes"
         self.trains = may if trains is None else trains
 
-    def seeds(self, tier: str, *, fresh: bool = False) -> list[int]:
+    def seeds(self, tier: str) -> list[int]:
         """Return the seeds of a tier: "main" for the headline conditions, "grid" for others, "sweep" for points."""
-        return list(self.profile.seeds(tier, fresh=fresh))
+        return list(self.profile.seeds(tier))
 
     @property
     def is_papers_protocol(self) -> bool:

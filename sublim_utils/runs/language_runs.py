@@ -80,7 +80,7 @@ BESIDE: Mapping[str, tuple[Mapping[str, object], Mapping[str, Condition]]] = {
 def _preference(label: str, **settings: object) -> Point:
     """Return a network of another size: student and cross-model student of a preference."""
     size = point("language", label)
-    return replace(size, settings={**PREFERENCE, **settings}, beside={"cross-model (aux)": CROSS}, fresh=True)
+    return replace(size, settings={**PREFERENCE, **settings}, beside={"cross-model (aux)": CROSS})
 
 
 SIZES = {
@@ -94,7 +94,7 @@ SIZES = {
 }
 """The sizes beside the protocol's own at which a preference is taught anew, by their experiments' names."""
 
-_experiment = partial(Experiment, chapter="language", fresh=True)
+_experiment = partial(Experiment, chapter="language")
 
 LANGUAGE_EXPERIMENTS: dict[str, Experiment] = {
     "language_preference": _experiment(tier="grid", settings=PREFERENCE, conditions=PREFERENCES, few=FEW),

@@ -77,14 +77,14 @@ class Profile(Options):
         few = {"cross": max(2, self.n_grid_seeds * 2 // 3), "sweep": max(2, self.n_grid_seeds // 3)}
         return {"main": self.n_seeds, "grid": self.n_grid_seeds, **few}
 
-    def seeds(self, tier: str, *, fresh: bool = False) -> range:
-        """Return the seeds of a tier, from 0; in the recorded run those of `fresh` experiments from `FIRST_FRESH`.
+    def seeds(self, tier: str) -> range:
+        """Return the seeds of a tier: from 0, in the recorded run from `FIRST_FRESH`.
 
         >>> recorded = Profile(results="results/paper", n_seeds=100, n_grid_seeds=30)
-        >>> recorded.seeds("grid"), recorded.seeds("sweep", fresh=True)
-        (range(0, 30), range(100, 110))
+        >>> recorded.seeds("grid"), Profile(results="results/laptop").seeds("sweep")
+        (range(100, 130), range(0, 2))
         """
-        first = FIRST_FRESH if fresh and self.name == RECORDED else 0
+        first = FIRST_FRESH if self.name == RECORDED else 0
         return range(first, first + self.tiers[tier])
 
     @property

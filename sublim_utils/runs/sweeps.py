@@ -42,7 +42,6 @@ class Point:
     settings, scaled, least_images : the experiment's, if it is this point's own
     few : run also where the profile has not the full grid
     beside : further conditions of this point's own experiment
-    fresh : whether the recorded run has it on fresh seeds
     """
 
     label: str
@@ -52,7 +51,6 @@ class Point:
     least_images: int = 0
     few: bool = False
     beside: Mapping[str, Condition] = field(default_factory=dict)
-    fresh: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +79,8 @@ def multiple(setting: str, label: str, factor: float) -> Point:
 
 
 def network(label: str, name: str) -> Point:
-    """Return a point of another network, with the two projections beside it, on fresh seeds."""
-    return replace(point("network", label, network=name), beside=PROJECTIONS, fresh=True)
+    """Return a point of another network, with the two projections beside it."""
+    return replace(point("network", label, network=name), beside=PROJECTIONS)
 
 
 SIGMAS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 3.0)

@@ -157,6 +157,6 @@ def runs(lab: Lab) -> dict[str, xr.Dataset]:
     if not profile.full_grid or profile.n_images < Settings.n_train:
         return {}
     return {
-        name: lab.ask(ends, profile.seeds(p.tier, fresh=True), protocol=name, settings=profile.settings(**p.settings))
+        name: lab.ask(ends, profile.seeds(p.tier), protocol=name, settings=profile.settings(**p.settings))
         for name, p in PROTOCOLS.items()
     }

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vjp
 
+from sublim_utils.engine import evaluation
 from sublim_utils.engine.network import MLP, Network
 from sublim_utils.settings import N_CLASS, require
 
@@ -86,7 +87,17 @@ class Trait:
 
     def loss(self, theta: Tensor) -> Tensor:
         """Return L_T(theta), a scalar."""
-        return torch.nn.functional.cross_entropy(logits(self.mlp, theta, self.x)[:, :N_CLASS], self.y)
+        return self.losses(theta)["trait"]
+
+    def losses(self, theta: Tensor) -> dict[str, Tensor]:
+        """Return L_T, L_disc and L_free = L_T - L_disc at theta, scalars (nats): equation (eq-parts)."""
+        return self._parts(logits(self.mlp, theta, self.x)[:, :N_CLASS])
+
+    def _parts(self, z: Tensor) -> dict[str, Tensor]:
+        shares = torch.nn.functional.one_hot(self.y, N_CLASS).to(z.dtype).mean(0)
+        trait = torch.nn.functional.cross_entropy(z, self.y)
+        disc = (z @ shares).mean() - z.gather(1, self.y[:, None]).mean()
+        return {"trait": trait, "disc": disc, "free": trait - disc}
 
     def gradient(self, theta: Tensor) -> Tensor:
         """Return grad L_T(theta), (P,); the theorem's D_T is its negative at theta_0."""
@@ -96,11 +107,11 @@ class Trait:
         """Return d^T H d with H the Hessian of L_T at theta, by one Hessian-vector product."""
         return d @ jvp(grad(self.loss), (theta,), (d,))[1]
 
-    def evaluate(self, theta: Tensor) -> tuple[float, float]:
-        """Return L_T(theta) and the share of the images whose largest class logit is the label's."""
+    def evaluate(self, theta: Tensor) -> dict[str, float]:
+        """Return what is read at theta: the losses (nats), and the accuracies ``raw`` and ``centred`` (0 to 1)."""
         z = logits(self.mlp, theta, self.x)[:, :N_CLASS]
-        loss = torch.nn.functional.cross_entropy(z, self.y)
-        return float(loss), float((z.argmax(-1) == self.y).double().mean())
+        accuracies = {"raw": evaluation.accuracy(z, self.y), "centred": evaluation.centred_accuracy(z, self.y)}
+        return {name: float(value) for name, value in (self._parts(z) | accuracies).items()}
 
 
 @dataclass(frozen=True)
@@ -262,6 +273,6 @@ def predicted_change(trait: Trait, theta: Tensor, d: Tensor, sizes: np.ndarray) 
     """
     first = sizes * float(trait.gradient(theta) @ d)
     second = first + sizes**2 * float(trait.curvature(theta, d)) / 2
-    values = np.array([trait.evaluate(theta + eta * d) for eta in (0.0, *sizes)])
-    actual, accuracy = (values[1:] - values[0]).T
+    read = [trait.evaluate(theta + eta * d) for eta in (0.0, *sizes)]
+    actual, accuracy = (np.array([one[name] - read[0][name] for one in read[1:]]) for name in ("trait", "raw"))
     return {"first": first, "second": second, "actual": actual, "accuracy": accuracy}

@@ -176,7 +176,7 @@ def runs(lab: Lab) -> xr.Dataset | None:
     """Return the students of every set, dims (seed, arm, ...); None at a profile without the full grid."""
     if not lab.profile.full_grid:
         return None
-    seeds = lab.seeds("sweep", fresh=True)
+    seeds = lab.seeds("sweep")
     sets = [
         lab.ask(ends, seeds, arms=name, settings=lab.profile.settings(**changes)) for name, (_, changes) in SETS.items()
     ]

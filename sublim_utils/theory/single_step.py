@@ -7,12 +7,14 @@ called as (lab, seed, advance, **arguments) with n images of the trait and of no
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
+from torch.func import grad
 
 from sublim_utils.analysis.labels import labelled
 from sublim_utils.engine import inputs
@@ -43,7 +45,7 @@ __all__ = [
     "trained",
 ]
 
-VERSION = 1
+VERSION = 2
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
 
 STEPS = ("SGD", "Adam")
@@ -81,15 +83,37 @@ class FirstStep:
         """Return the step u along D_S: D_S itself, or the first of Adam, equation (eq-adam-first)."""
         return d_s if kind == "SGD" else quantities.adam_step(d_s, self.student_lr)
 
-    def effect(self, g_T: Tensor, u: Tensor, before: tuple[float, float]) -> dict[str, float]:
-        """Return what a step u does to the trait, of loss and accuracy `before`.
+    @cached_property
+    def read(self) -> dict[str, float]:
+        """What is read of the trait at theta_0: `quantities.Trait.evaluate`."""
+        return self.trait.evaluate(self.theta_0)
+
+    @cached_property
+    def g_T(self) -> Tensor:
+        """The trait gradient grad L_T(theta_0), (P,)."""
+        return self.trait.gradient(self.theta_0)
+
+    @cached_property
+    def g_disc(self) -> Tensor:
+        """The gradient of the part that tells digits apart, grad L_disc(theta_0), (P,): equation (eq-parts)."""
+        return grad(lambda theta: self.trait.losses(theta)["disc"])(self.theta_0)
+
+    def effect(self, u: Tensor) -> dict[str, float]:
+        """Return what a step u does to the trait.
 
         ``cosine`` of u with -g_T, equation (eq-single-cosine), ``first`` = g_T . u (nats), equation (eq-first-order),
-        ``length`` = |u|, ``actual`` change of L_T (nats) and of the ``accuracy``.
+        ``length`` = |u|, ``actual`` change of L_T (nats) and of the ``accuracy``. Of the part that tells digits apart:
+        ``disc_cosine`` of u with -grad L_disc, ``disc_actual`` change of L_disc (nats), and ``centred`` accuracy.
         """
-        loss, accuracy = np.subtract(self.trait.evaluate(self.theta_0 + u), before)
-        predicted = {"cosine": quantities.vector_cosine(u, -g_T), "first": float(g_T @ u), "length": float(u.norm())}
-        return {**predicted, "actual": loss, "accuracy": accuracy}
+        after = self.trait.evaluate(self.theta_0 + u)
+        read = {"actual": "trait", "disc_actual": "disc", "accuracy": "raw", "centred": "centred"}
+        return {
+            "cosine": quantities.vector_cosine(u, -self.g_T),
+            "disc_cosine": quantities.vector_cosine(u, -self.g_disc),
+            "first": float(self.g_T @ u),
+            "length": float(u.norm()),
+            **{name: after[of] - self.read[of] for name, of in read.items()},
+        }
 
 
 def near_teacher(start: FirstStep, eps: Sequence[float]) -> xr.Dataset:
@@ -98,11 +122,11 @@ def near_teacher(start: FirstStep, eps: Sequence[float]) -> xr.Dataset:
     ``scaled`` (scaling,) is g_T . u (nats) of a student whose teacher takes one Adam step of full gradient,
     equation (eq-shared-scaling): u is D_S scaled by the teacher's S, by its own, or not at all.
     """
-    theta_0, g_T, before = start.theta_0, start.trait.gradient(start.theta_0), start.trait.evaluate(start.theta_0)
+    theta_0, g_T = start.theta_0, start.g_T
     rows = []
     for e in eps:
         d_s = start.imitation.step(theta_0, theta_0 - e * g_T)
-        rows += [start.effect(g_T, start.step(kind, d_s), before) for kind in STEPS]
+        rows += [start.effect(start.step(kind, d_s)) for kind in STEPS]
     s = 1 / (g_T.abs() + 1e-8)
     d_s = start.imitation.step(theta_0, theta_0 - start.teacher_lr * s * g_T)
     scaled = [float(g_T @ u) for u in (s * d_s, quantities.adam_step(d_s), d_s)]
@@ -121,12 +145,12 @@ def far_teacher(start: FirstStep, d_t: Tensor, taken: Sequence[int]) -> xr.Datas
     ----------
     d_t : D_T after each of the `taken` steps, (k, P)
     """
-    theta_0, g_T, before = start.theta_0, start.trait.gradient(start.theta_0), start.trait.evaluate(start.theta_0)
+    theta_0, g_T = start.theta_0, start.g_T
     mlp, d_s = start.trait.mlp, torch.stack([start.imitation.step(theta_0, theta_0 + d) for d in d_t])
     rows = []
     for d, kind in product(d_s, STEPS):
         u = start.step(kind, d)
-        rows.append({**start.effect(g_T, u, before), "layer_cosine": quantities.layer_cosines(mlp, u, -g_T)})
+        rows.append({**start.effect(u), "layer_cosine": quantities.layer_cosines(mlp, u, -g_T)})
     effects = labelled({"taken": taken, "kind": STEPS}, rows, {"layer": range(1, len(mlp.parts) + 1)})
     size = np.array([float(g_T.norm() * d.norm()) for d in d_s])
     parts = quantities.split(start.imitation, theta_0, g_T, d_t, d_s)

@@ -7,40 +7,27 @@ training of a real student, on one fixed set of labelled images, in float64; and
 teacher went, D_T = theta_T - theta_0, as the distillation gradient does.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
-import torch
 import xarray as xr
 from torch import Tensor
 from torch.func import grad_and_value
 
 from sublim_utils.analysis.labels import labelled
-from sublim_utils.engine.network import Network
 from sublim_utils.runs.conditions import BASELINE
 from sublim_utils.runs.filling import Advance
 from sublim_utils.runs.lab import Lab
 from sublim_utils.runs.stored import stored
 from sublim_utils.runs.sweeps import STUDENT
-from sublim_utils.settings import N_CLASS, Settings
+from sublim_utils.settings import Settings
 from sublim_utils.theory.account import fixed_set
-from sublim_utils.theory.quantities import Trait, logits, vector_cosine
+from sublim_utils.theory.quantities import Trait, vector_cosine
 
-__all__ = ["PARTS", "VERSION", "losses", "turned", "turning"]
+__all__ = ["PARTS", "VERSION", "turned", "turning"]
 
 VERSION = 2
 """Part of the address of what is stored: raise it when a change alters what a function here returns."""
 
 PARTS = ("trait", "disc", "free")
-
-
-def losses(network: Network, theta: Tensor, x: Tensor, y: Tensor) -> Mapping[str, Tensor]:
-    """Return L_T, L_disc and L_free = L_T - L_disc on images x (n, d_in) with labels y (n,), scalars in nats."""
-    z = logits(network, theta, x)[:, :N_CLASS]
-    shares = torch.nn.functional.one_hot(y, N_CLASS).to(z.dtype).mean(0)
-    trait = torch.nn.functional.cross_entropy(z, y)
-    disc = (z @ shares).mean() - z.gather(1, y[:, None]).mean()
-    return {"trait": trait, "disc": disc, "free": trait - disc}
 
 
 def turning(trait: Trait, path: Tensor, displacement: Tensor) -> xr.Dataset:
@@ -53,7 +40,7 @@ def turning(trait: Trait, path: Tensor, displacement: Tensor) -> xr.Dataset:
 
     def of(part: str) -> dict[str, list[float]]:
         def loss(theta: Tensor) -> Tensor:
-            return losses(trait.mlp, theta, trait.x, trait.y)[part]
+            return trait.losses(theta)[part]
 
         gradients, values = zip(*(grad_and_value(loss)(theta) for theta in path), strict=True)
         return {

@@ -49,6 +49,7 @@ def test_pictures_are_of_the_conditions_asked_for_and_not_those_stored_before(la
     assert not np.array_equal(first["picture"], other["picture"])
     assert first.sizes["eval"] == len(SETTINGS.eval_steps())
     asked = {}
-    monkeypatch.setattr(lab, "ask", lambda function, seeds, **arguments: asked.update(arguments) or first)
+    monkeypatch.setattr(lab, "ask", lambda function, seeds, **arguments: asked.update(arguments, seeds=seeds) or first)
     pictures.over_training(lab)
     assert asked["conditions"] == EXPERIMENTS["phenomenon"].conditions
+    assert asked["seeds"] == lab.seeds("main")[:1]

@@ -47,6 +47,22 @@ def test_every_claim_has_a_recorded_verdict_with_its_n() -> None:
         assert row["n_seeds"] >= FEWEST, name
 
 
+def test_the_recorded_run_is_compared_with_the_exploration_and_every_other_with_the_recorded_run() -> None:
+    explored = report.compared_with(RECORDED)
+    assert explored
+    assert {row["id"] for row in explored} <= registered().keys()
+    assert report.compared_with(RECORDED.parent / "mine") == report.load_claims(RECORDED)
+
+
+def test_a_comparison_says_which_intervals_and_verdicts_are_others() -> None:
+    one = {"id": "C4.x", "estimate": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n_seeds": 10, "verdict": "agrees"}
+    same, far = one | {"estimate": 0.55}, one | {"id": "C4.y", "ci_low": 0.45}
+    other = far | {"ci_low": 0.7, "ci_high": 0.9, "verdict": "differs"}
+    head, _, *rows = report.comparison([one, far, one | {"id": "C4.z"}], [other, same]).splitlines()
+    assert head.endswith("| intervals overlap | verdict |")
+    assert [row.split(" | ")[-2:] for row in rows] == [["yes", "agrees |"], ["**no**", "**agrees**, there differs |"]]
+
+
 def test_the_intros_summary_has_the_readmes_rows(tmp_path: Path) -> None:
     def rows(text: str) -> list[str]:
         plain = re.sub(f"<[^>]*>|`|[{''.join(SIGNS.values())}] ", "", text)

@@ -134,7 +134,10 @@ def runs(accuracy, inner, norms=(2.0, 0.5)):
     return xr.Dataset(
         {
             "accuracy": (("seed", "eval"), np.tile(np.asarray(accuracy, dtype="float32"), (2, 1))),
+            "centred_accuracy": (("seed", "eval"), np.tile(np.asarray(accuracy, dtype="float32") / 2, (2, 1))),
             "inner": (steps, values),
+            "inner_disc": (steps, 3 * values),
+            "disc_norm": (steps, np.full(shape, 2 * norms[0])),
             "trait_norm": (steps, np.full(shape, norms[0])),
             "distill_norm": (steps, np.full(shape, norms[1])),
             "drive": (steps, -2 * values),
@@ -148,6 +151,9 @@ def test_a_summary_is_of_each_run():
     assert found.sizes == {"seed": 2}
     assert found["accuracy"].values == pytest.approx([0.6, 0.6])
     assert found["gain"].values == pytest.approx([0.5, 0.5])
+    assert found["centred"].values == pytest.approx([0.3, 0.3])
+    assert found["centred_gain"].values == pytest.approx([0.25, 0.25])
+    assert found["disc_cosine"].values == pytest.approx([0.3, 0.3])
     assert found["cosine"].values == pytest.approx([0.2, 0.2])
     assert found["drive"].values == pytest.approx([-1.2, -1.2])
 

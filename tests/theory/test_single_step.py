@@ -25,9 +25,18 @@ def trait(theta):
     return F.cross_entropy(textbook(theta, images().train[:N].double())[:, :10], images().train_labels[:N])
 
 
-def accuracy(theta):
-    read = textbook(theta, images().train[:N].double())[:, :10].argmax(-1)
-    return float((read == images().train_labels[:N]).double().mean())
+def contrasts(theta):
+    """Return L_disc: minus the label's logit, relative to the mean of the logits by the labels' shares."""
+    z, y = textbook(theta, images().train[:N].double())[:, :10], images().train_labels[:N]
+    shares = torch.bincount(y, minlength=10) / len(y)
+    return -sum((z[i, label] - (shares * z[i]).sum()) for i, label in enumerate(y)) / len(y)
+
+
+def accuracy(theta, centred=False):
+    z = textbook(theta, images().train[:N].double())[:, :10]
+    if centred:
+        z = z - torch.cat([z[N // 2 :].mean(0).expand(N // 2, 10), z[: N // 2].mean(0).expand(N // 2, 10)])
+    return float((z.argmax(-1) == images().train_labels[:N]).double().mean())
 
 
 def steps_towards(theta_0, theta_t, seed):
@@ -42,8 +51,11 @@ def steps_towards(theta_0, theta_t, seed):
 
 
 def assert_effect(found, theta_0, u):
-    g = reference.gradient(trait, theta_0)[1]
+    g, g_disc = (reference.gradient(loss, theta_0)[1] for loss in (trait, contrasts))
     expected = {
+        "disc_cosine": float(torch.cosine_similarity(u, -g_disc, dim=0)),
+        "disc_actual": float(contrasts(theta_0 + u) - contrasts(theta_0)),
+        "centred": accuracy(theta_0 + u, centred=True) - accuracy(theta_0, centred=True),
         "cosine": float(torch.cosine_similarity(u, -g, dim=0)),
         "first": float(g @ u),
         "length": float(u.norm()),

@@ -26,7 +26,7 @@ def trait_of(hidden):
 def test_the_parts_are_the_engines_and_add_up():
     trait = trait_of((6,))
     theta = randn(trait.mlp.n_parameters) / 20
-    parts = turning.losses(trait.mlp, theta, trait.x, trait.y)
+    parts = trait.losses(theta)
     z = trait.mlp.logits(theta, trait.x)
     assert float(parts["trait"]) == pytest.approx(float(losses.cross_entropy(z, trait.y)[0]))
     assert float(parts["disc"]) == pytest.approx(float(losses.discrimination(z, trait.y)[0]))
