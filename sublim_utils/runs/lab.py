@@ -139,7 +139,7 @@ class Lab:
 
         >>> from sublim_utils.runs.profiles import Profile
         >>> recorded = Lab(Profile(results="results/paper", n_seeds=100))
-        >>> runs = recorded.students(Settings(), {"student (aux)": Condition()}, seeds=[0, 1])
+        >>> runs = recorded.students(Settings(), {"student (aux)": Condition()}, seeds=[100, 101])
         >>> runs["accuracy"].dims, runs.sizes["step"]
         (('seed', 'condition', 'eval'), 295)
         """
