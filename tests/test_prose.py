@@ -94,8 +94,8 @@ def test_pages_quote_the_recorded_run_where_there_is_one(tmp_path: Path) -> None
     (book / "page.md").write_text("from [[run]]: [[C1.teacher_accuracy]]")
     report.write_pages([], report.for_prose(own, []), book)
     assert "this copy's run (profile laptop): not tested" in (book / "page.md").read_text()
-    Claims(recorded, "phenomenon").record("C1.teacher_accuracy", [0.9, 0.9, 0.9])
+    Claims(recorded, "phenomenon").record("C1.teacher_accuracy", [0.8, 0.9, 1.0])
     collect(recorded)
     (book / "page.md").write_text("from [[run]]: [[C1.teacher_accuracy]]")
     report.write_pages([], report.for_prose(own, []), book)
-    assert (book / "page.md").read_text() == "from the recorded run: 0.9 [0.9, 0.9] (n = 3)"
+    assert (book / "page.md").read_text() == "from the recorded run: 0.9 [0.652, 1.15] (n = 3)"

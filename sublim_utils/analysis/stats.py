@@ -37,11 +37,17 @@ class Interval:
     high: float
     n: int
 
+    def numbers(self, spec: str) -> str:
+        """Return "0.561 [0.520, 0.602]"; the estimate alone where low = high, since no interval was found.
+
+        `spec` is that of each number (".3f").
+        """
+        estimate, low, high = (format(v, spec) for v in (self.estimate, self.low, self.high))
+        return estimate if self.low == self.high else f"{estimate} [{low}, {high}]"
+
     def __format__(self, spec: str) -> str:
-        """Format as "0.561 [0.520, 0.602], n = 4"; `spec` is that of each number (".3f")."""
-        spec = spec or ".3f"
-        numbers = (format(v, spec) for v in (self.estimate, self.low, self.high))
-        return "{} [{}, {}]".format(*numbers) + f", n = {self.n}"
+        """Format as "0.561 [0.520, 0.602], n = 4"."""
+        return f"{self.numbers(spec or '.3f')}, n = {self.n}"
 
     def __str__(self) -> str:
         return format(self)

@@ -189,8 +189,11 @@ class Claims:
         write_atomically(self.path, as_json(self.rows.values()))
         return judged
 
-    def agreement(self, profile: Profile) -> str:
-        """Return in a sentence whether the chapter's numbers are the committed smoke run's (`regression`)."""
+    def agreement(self, profile: Profile) -> str | None:
+        """Return in a sentence whether the chapter's numbers are the committed smoke run's (`regression`).
+
+        None at another profile.
+        """
         path = self.path.parents[1] / "seen" / f"{self.chapter}.json"
         scalars = {name: value for name, value in profile.values().items() if name != "results"}
         return regression.agreement(path, self.chapter, self.rows.values(), scalars)

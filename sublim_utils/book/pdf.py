@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from sublim_utils.book import browser
@@ -33,15 +35,16 @@ def attach(html: Path) -> None:
 
     Where it can't be printed nothing is made, and a line on stderr says why: the book does not need it.
     """
+    names = [name for name, (page, _) in LINKED.items() if (html / page).is_file()]
     try:
-        for name, (page, _) in LINKED.items():
-            if not (html / page).is_file():
-                continue
-            with unfinished(html) as made:
-                if why := _failure(html, made, name):
-                    sys.stderr.write(f"No PDF of the book: {why}\n")
-                    return
-                made.replace(html / name)
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor() as pool:  # a browser each, at the same time
+            made = [stack.enter_context(unfinished(html)) for _ in names]
+            if why := next(filter(None, pool.map(partial(_failure, html), made, names)), ""):
+                sys.stderr.write(f"No PDF of the book: {why}\n")
+                return
+            for path, name in zip(made, names, strict=True):
+                path.replace(html / name)
+        for name in names:
             link(html, name)
     except OSError as error:
         sys.stderr.write(f"No PDF of the book: {error}\n")

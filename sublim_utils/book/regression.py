@@ -108,13 +108,17 @@ def _seen(rows: Iterable[Mapping[str, object]]) -> dict[str, list[float]]:
     return {name: [float(f"{float(v):.6g}") for v in values] for name, values in together.items() if values}
 
 
-def agreement(path: Path, chapter: str, rows: Iterable[Mapping[str, object]], profile: Mapping[str, object]) -> str:
+def agreement(
+    path: Path, chapter: str, rows: Iterable[Mapping[str, object]], profile: Mapping[str, object]
+) -> str | None:
     """Write a chapter's numbers to `path`; return in a sentence how they compare with the committed ones.
+
+    None, which a page does not show, at another profile than the committed ones'.
 
     Parameters
     ----------
     rows : of the claims that it recorded
-    profile : the scalars that it was executed at; at others than the committed ones' nothing is compared
+    profile : the scalars that it was executed at
     """
     seen = {"profile": dict(profile), "numbers": _seen(rows)}
     write_atomically(path, (json.dumps(seen, indent=1) + "\n").encode())
@@ -124,7 +128,7 @@ def agreement(path: Path, chapter: str, rows: Iterable[Mapping[str, object]], pr
         return f"No expected numbers of this chapter: {place.name} is not in notebooks/expected."
     expected = json.loads(place.read_text(encoding="utf-8"))
     if expected["profile"] != seen["profile"]:
-        return "Nothing to compare: expected numbers are of the smoke profile."
+        return None
     wrong = list(_departures(expected["numbers"], seen["numbers"]))
     if wrong:
         return "Differs from the committed smoke run: " + "; ".join(wrong)

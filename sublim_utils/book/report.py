@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from sublim_utils.analysis.stats import Interval
 from sublim_utils.book.claims import VERDICT_CHAPTER, Claim, badge, chapter_link, read, registered
 from sublim_utils.engine.files import write_atomically
 from sublim_utils.runs.profiles import RECORDED, results_folder
@@ -112,8 +113,8 @@ CONCLUSIONS = {
 
 
 def described(row: dict[str, object]) -> str:
-    """Return a row's estimate with its interval."""
-    return "{estimate:.3g} [{ci_low:.3g}, {ci_high:.3g}]".format(**row)
+    """Return a row's estimate with its interval, where it has one."""
+    return Interval(*(row[k] for k in ("estimate", "ci_low", "ci_high", "n_seeds"))).numbers(".3g")
 
 
 def verdict_table(rows: Iterable[dict[str, object]]) -> str:

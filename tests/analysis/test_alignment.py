@@ -163,5 +163,6 @@ def test_a_linear_students_approach_is_as_the_theorem_says():
     away = found["nearness"][0, 1:]
     d, size = np.transpose(recorded)[5][1:], np.linalg.norm(target)
     assert ((away > 1).values == (d < size)).all()
+    np.testing.assert_allclose(away, 1 + (size**2 - d**2) / np.transpose(recorded)[4][1:] ** 2, rtol=1e-9)
     assert float(found["nears"].mean()) == 1
     assert np.isnan(found["nears"][0, -1])

@@ -3,7 +3,16 @@ import pytest
 import scipy.stats
 import xarray as xr
 
-from sublim_utils.analysis.stats import band, bootstrap_interval, compare, holm, mean_interval, paired, rank_correlation
+from sublim_utils.analysis.stats import (
+    Interval,
+    band,
+    bootstrap_interval,
+    compare,
+    holm,
+    mean_interval,
+    paired,
+    rank_correlation,
+)
 
 
 def test_mean_interval_is_students():
@@ -12,6 +21,13 @@ def test_mean_interval_is_students():
     half = 3.182446 * (5 / 3) ** 0.5 / 2
     assert (found.estimate, found.n) == (2.5, 4)
     assert (found.low, found.high) == pytest.approx((2.5 - half, 2.5 + half), rel=1e-6)
+
+
+def test_an_interval_without_width_shows_its_estimate_alone():
+    assert f"{Interval(0.5, 0.25, 0.75, 4):.2f}" == "0.50 [0.25, 0.75], n = 4"
+    assert Interval(0.5, 0.25, 0.75, 4).numbers(".3g") == "0.5 [0.25, 0.75]"
+    assert f"{Interval(0.5, 0.5, 0.5, 4)}" == "0.500, n = 4"
+    assert Interval(0.5, float("nan"), float("nan"), 4).numbers(".3g") == "0.5 [nan, nan]"
 
 
 def test_mean_interval_covers_as_often_as_it_says():

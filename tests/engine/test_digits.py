@@ -31,6 +31,14 @@ def test_there_are_as_many_as_named_and_none_touches_an_auxiliary_logit(name, n)
     assert not any(d[:, 10:].any() for d in found)
 
 
+@pytest.mark.parametrize("name", FUNCTIONALS)
+def test_models_side_by_side_have_each_its_own(name):
+    (z, y), (other, its) = drawn(3), drawn(4)
+    both = FUNCTIONALS[name](torch.stack([z, other]), torch.stack([y, its]))
+    for i, alone in enumerate((FUNCTIONALS[name](z, y), FUNCTIONALS[name](other, its))):
+        torch.testing.assert_close(torch.stack([d[i] for d in both]), torch.stack(list(alone)))
+
+
 @given(st.integers(0, 99))
 def test_a_contrast_is_the_discrimination_among_its_classes(seed):
     z, y = drawn(seed)

@@ -59,6 +59,20 @@ def test_a_lock_excludes_until_it_is_released(tmp_path):
         pass
 
 
+def test_a_lock_is_waited_for_for_ever_unless_a_time_is_named(tmp_path, monkeypatch):
+    asked, acquire = [], filelock.FileLock.acquire
+
+    def noted(self, timeout):
+        asked.append(timeout)
+        return acquire(self, timeout)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", noted)
+    for more in ((), (3,)):
+        with files.locked(tmp_path / "x.lock", *more):
+            pass
+    assert asked == [-1, 3]
+
+
 def test_files_of_the_future_get_the_present_and_keep_their_order(tmp_path):
     now, names = time.time(), ("past", "next year", "next day")
     for name, ahead in zip(names, (-100, 3e7, 9e4), strict=True):

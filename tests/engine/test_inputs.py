@@ -96,5 +96,6 @@ def test_coloured_noise_has_the_digits_covariance_as_far_as_is_named():
 
 
 def test_white_noise_is_what_it_was_before_it_could_be_coloured():
-    settings = replace(SETTINGS, inputs="gaussian")
-    assert torch.equal(inputs.draw(settings, 9, generator(0, "inputs")), inputs.gaussian(9, generator(0, "inputs")))
+    settings, (drawn, before) = replace(SETTINGS, inputs="gaussian"), (generator(0, "inputs") for _ in range(2))
+    assert torch.equal(inputs.draw(settings, 9, drawn), inputs.gaussian(9, before))
+    assert torch.equal(drawn.get_state(), before.get_state())  # and no more is drawn for it

@@ -117,6 +117,14 @@ def test_a_uniform_start_is_that_of_pytorchs_own_layers():
             assert drawn.std().item() == pytest.approx(theirs.std().item(), rel=0.17)
 
 
+def test_every_models_outputs_lie_in_the_workspace():
+    mlp, work = MLP(sizes=(4, 3, 12)), Workspace()
+    tape = mlp.forward(torch.ones(2, 3, mlp.n_parameters), torch.ones(2, 1, 5, 4), work)
+    for name, output in zip(("output1", "output2"), tape.layers[1:], strict=True):
+        assert output.data_ptr() == work.buffers[name].data_ptr()
+        assert output.numel() == work.buffers[name].numel()
+
+
 def test_workspace_reuses_memory_and_grows():
     work, like = Workspace(), torch.zeros(1)
     first = work.take("a", (2, 3), like)

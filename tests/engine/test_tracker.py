@@ -199,3 +199,6 @@ def test_what_cannot_be_tracked_is_refused_by_name():
     tracker.before()
     with pytest.raises(SettingsError, match=r"before\(\) = 'called twice'"):
         tracker.before()
+    for close in (tracker.before, tracker.after):  # a projection is named where it is asked for
+        with pytest.raises(TypeError, match="positional"):
+            close(None, 1.0)

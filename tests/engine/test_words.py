@@ -217,11 +217,14 @@ def template(at, n, *, sure, other):
 
 
 def test_what_is_written_begins_as_given_and_is_numbers_to_its_end():
-    rows = language.numbers(50, generator(0, "x"))
-    one, again = (
-        language.continued(rows, lambda w, at: template(at, len(w), sure=0.0, other=-1e3), generator(0, "w"))
-        for _ in range(2)
-    )
+    rows, asked = language.numbers(50, generator(0, "x")), []
+
+    def logits_at(written, at):
+        asked.append(at)
+        return template(at, len(written), sure=0.0, other=-1e3)
+
+    one, again = (language.continued(rows, logits_at, generator(0, "w")) for _ in range(2))
+    assert asked == [*range(4, language.LENGTH - 1)] * 2  # what follows the first number's comma, and so on
     assert torch.equal(one, again)
     assert torch.equal(one[:, :5], rows[:, :5])
     assert tokens(one) == {"^", ",", *language.NUMERALS}

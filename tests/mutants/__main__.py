@@ -35,7 +35,8 @@ def fails(folder: Path, *arguments: str, patience: float = PATIENCE) -> str:
         return f"not done after {patience:g} s"
     if done.returncode == 0:
         return ""
-    named = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    listed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    named = [line.partition(" ")[2].partition(" - ")[0] for line in listed]  # a cell's name has a space in it
     return named[0] if named else f"pytest ended with {done.returncode}"
 
 

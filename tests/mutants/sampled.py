@@ -2,18 +2,23 @@
 
 ``python -m tests.mutants.sampled N`` lists the places that cosmic-ray knows to change in `MODULES`, takes N of them at
 random and one change at each, and runs the module's tests on a copy of the sources; a mutant that these let live meets
-the tests of all rooms in `ROOMS`. The report is written for the book. cosmic-ray is not among the book's dependencies:
-``.venv/bin/python -m pip install cosmic-ray==8.7.0``.
+the tests of all rooms in `ROOMS`. What came of each is recorded as it comes, and from it the report for the book is
+written. A mutant that is recorded isn't tried again, unless it lived: then only whether it still does is asked, so
+that a killed command goes on, and tests that were missing can be written. A ``why`` that is written into the record
+says that a mutant is equivalent, that is no other program; it isn't tried again either.
+
+cosmic-ray is not among the book's dependencies: ``.venv/bin/python -m pip install cosmic-ray==8.7.0``.
 """
 
 import argparse
 import ast
+import json
 import random
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +31,20 @@ from tests.sources import ROOT
 if TYPE_CHECKING:
     from cosmic_ray.work_item import MutationSpec
 
-__all__ = ["MODULES", "REPORT", "Mutant", "mutant", "places", "report", "sample", "without_annotations"]
+__all__ = [
+    "MEASURED",
+    "MODULES",
+    "Fate",
+    "Mutant",
+    "fate",
+    "mutant",
+    "places",
+    "recorded",
+    "report",
+    "sample",
+    "without_annotations",
+    "write",
+]
 
 PACKAGE = ROOT / "sublim_utils"
 MODULES = [
@@ -44,7 +62,28 @@ ROOMS = ("tests/engine", "tests/analysis", "tests/theory", "tests/test_settings.
 PATIENCE = 600
 """Seconds for the tests of one mutant."""
 
-REPORT = ROOT / "book" / "mutation.md"
+MEASURED = ROOT / "book" / "measured"
+RECORD, REPORT = "mutation.json", "mutation.md"
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a mutant: whether it lived when it was first tried, whether it does now, why it is equivalent."""
+
+    mutant: str
+    lived: bool
+    lives: bool
+    why: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to ask."""
+        return not self.lives or bool(self.why)
+
+    @property
+    def answer(self) -> str:
+        """What the report says of one that lived."""
+        return self.why or ("**lives**" if self.lives else "noticed, by a test written since")
 
 
 @dataclass(frozen=True)
@@ -132,33 +171,61 @@ def survives(folder: Path, one: Mutant) -> bool:
         path.write_text(before, encoding="utf-8")
 
 
-def report(tried: dict[Mutant, bool]) -> str:
-    """Return the share that is noticed, with its exact interval, and the mutants that live."""
-    noticed = share_interval([not lives for lives in tried.values()])
-    living = [f"- {one.described()}" for one, lives in tried.items() if lives]
-    head = f"Of {len(tried)} mutants sampled the unit tests notice {noticed:.3f}. Those that live:"
-    return "\n".join([head, "", *(living or ["- none"]), ""])
+def fate(folder: Path, one: Mutant, before: Fate | None = None) -> Fate:
+    """Return what becomes of a mutant, in a copy of the sources; of one that is settled, what became of it `before`."""
+    if before and before.is_settled:
+        return before
+    lives = survives(folder, one)
+    return Fate(one.described(), before.lived if before else lives, lives)
+
+
+def recorded(folder: Path = MEASURED) -> dict[str, Fate]:
+    """Return what a record holds, by the mutants' descriptions; nothing where there is none."""
+    if not (folder / RECORD).is_file():
+        return {}
+    return {f["mutant"]: Fate(**f) for f in json.loads((folder / RECORD).read_text(encoding="utf-8"))}
+
+
+def write(fates: Iterable[Fate], folder: Path = MEASURED) -> None:
+    """Write record and report."""
+    fates = list(fates)
+    (folder / RECORD).write_text(json.dumps([asdict(f) for f in fates], indent=1) + "\n", encoding="utf-8")
+    (folder / REPORT).write_text(report(fates), encoding="utf-8")
+
+
+def report(fates: Iterable[Fate]) -> str:
+    """Return the share that was noticed at first, with its exact interval, and what is to be said of the others."""
+    fates = list(fates)
+    noticed = share_interval([not f.lived for f in fates])
+    now = sum(not f.lives for f in fates), sum(bool(f.why) for f in fates)
+    rows = [f"| {f.mutant.replace('|', chr(92) + '|')} | {f.answer} |" for f in fates if f.lived]
+    head = (
+        f"Of {len(fates)} mutants the unit tests noticed {noticed.numbers('.3f')} when each was first tried (interval: exact "
+        f"binomial). Now they notice {now[0]}; {now[1]} are equivalent."
+    )
+    return "\n".join([head, "", *(["| mutant that lived | now |", "| --- | --- |", *rows, ""] if rows else [])])
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; return 1 if a mutant lives."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.sampled", description=__doc__)
     parser.add_argument("n", type=int)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    tried: dict[Mutant, bool] = {}
+    known, fates = recorded(), []
     with tempfile.TemporaryDirectory() as name:
         folder = scratch(Path(name))
         if failing := fails(folder, *ROOMS):
             sys.stderr.write(f"without a mutant {failing} fails: nothing is said of mutants\n")
             return 1
         for one in islice(sample(arguments.seed), arguments.n):
-            tried[one] = survives(folder, one)
-            sys.stdout.write(f"{len(tried)}: {'LIVES' if tried[one] else 'noticed'}: {one.described()}\n")
+            fates.append(fate(folder, one, known.get(one.described())))
+            sys.stdout.write(f"{len(fates)}: {'LIVES' if fates[-1].lives else 'noticed'}: {one.described()}\n")
             sys.stdout.flush()
-            REPORT.write_text(report(tried), encoding="utf-8")
-    sys.stdout.write(REPORT.read_text(encoding="utf-8"))
-    return 0
+            write({**known, **{f.mutant: f for f in fates}}.values())
+    write(fates)
+    sys.stdout.write(report(fates))
+    return int(not all(f.is_settled for f in fates))
 
 
 if __name__ == "__main__":
