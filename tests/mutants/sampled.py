@@ -200,8 +200,8 @@ def report(fates: Iterable[Fate]) -> str:
     now = sum(not f.lives for f in fates), sum(bool(f.why) for f in fates)
     rows = [f"| {f.mutant.replace('|', chr(92) + '|')} | {f.answer} |" for f in fates if f.lived]
     head = (
-        f"Of {len(fates)} mutants the unit tests noticed {noticed.numbers('.3f')} when each was first tried (interval: exact "
-        f"binomial). Now they notice {now[0]}; {now[1]} are equivalent."
+        f"Of {len(fates)} mutants the unit tests noticed {noticed.numbers('.3f')} when each was first tried "
+        f"(interval: exact binomial). Now they notice {now[0]}; {now[1]} are equivalent."
     )
     return "\n".join([head, "", *(["| mutant that lived | now |", "| --- | --- |", *rows, ""] if rows else [])])
 
