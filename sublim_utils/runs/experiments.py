@@ -76,6 +76,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "phenomenon": Experiment(
         chapter="phenomenon",
+        tier="beside",
         conditions={
             "student (aux)": BASELINE,
             "student (all)": Condition(logits="all"),
@@ -119,6 +120,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "causal": Experiment(
         chapter="causal",
+        tier="beside",
         conditions={
             "student (aux)": BASELINE,
             "projected": PROJECTED,
@@ -147,6 +149,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "causal_momentum": under("momentum", few=("student (aux)",)),
     "liminal": Experiment(
         chapter="liminal",
+        tier="beside",
         conditions={
             "student (aux)": BASELINE,
             "projected": PROJECTED,

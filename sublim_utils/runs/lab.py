@@ -70,7 +70,7 @@ class Lab:
         self.trains = may if trains is None else trains
 
     def seeds(self, tier: str) -> list[int]:
-        """Return the seeds of a tier: "main" for the headline conditions, "grid" for others, "sweep" for points."""
+        """Return the seeds of a tier: "main" for the ten tests, "grid" for other conditions, "sweep" for points."""
         return list(self.profile.seeds(tier))
 
     @property

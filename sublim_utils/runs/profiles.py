@@ -33,8 +33,9 @@ class Profile(Options):
     Parameters
     ----------
     results : folder of the run store and the claims; its name is the profile's name
-    n_seeds, n_grid_seeds : seeds of the headline conditions, and of the others; a point of a sweep has
-        a third of the latter, a point of two axes two thirds, at least two each
+    n_seeds, n_grid_seeds : seeds of the ten tests' conditions, and of the others; the headline conditions beside the
+        tests have the former where the grid is full; a point of a sweep has a third of the latter, a point of two
+        axes two thirds, at least two each
     n_images : training images, and distillation inputs; the test set is a sixth of it
     batch_size, epochs : of teacher and students alike
     full_grid : every point of the grids, or the few that `Experiment.few` names
@@ -71,11 +72,12 @@ class Profile(Options):
     def tiers(self) -> dict[str, int]:
         """How many seeds the experiments of each tier have.
 
-        >>> Profile(results="results/paper", n_seeds=100, n_grid_seeds=30).tiers
-        {'main': 100, 'grid': 30, 'cross': 20, 'sweep': 10}
+        >>> Profile(results="results/paper", n_seeds=100, n_grid_seeds=30, full_grid=True).tiers
+        {'main': 100, 'beside': 100, 'grid': 30, 'cross': 20, 'sweep': 10}
         """
+        beside = self.n_seeds if self.full_grid else self.n_grid_seeds
         few = {"cross": max(2, self.n_grid_seeds * 2 // 3), "sweep": max(2, self.n_grid_seeds // 3)}
-        return {"main": self.n_seeds, "grid": self.n_grid_seeds, **few}
+        return {"main": self.n_seeds, "beside": beside, "grid": self.n_grid_seeds, **few}
 
     def seeds(self, tier: str) -> range:
         """Return the seeds of a tier: from 0, in the recorded run from `FIRST_FRESH`.

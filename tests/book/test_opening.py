@@ -27,7 +27,7 @@ def test_a_chapter_opens_with_its_profile_its_claims_and_its_look(tmp_path: Path
         lab, claims, settings = open_chapter("alignment", *{**SCALARS, "results": results}.values())
         assert plt.rcParams["axes.grid"]  # the book's style
     assert (lab.profile.name, lab.device.type, lab.profile.full_grid) == ("small", "cpu", True)
-    assert lab.profile.tiers == {"main": 3, "grid": 2, "cross": 2, "sweep": 2}
+    assert lab.profile.tiers == {"main": 3, "beside": 3, "grid": 2, "cross": 2, "sweep": 2}
     assert settings == lab.profile.settings()
     assert (settings.n_train, settings.batch_size, settings.student_epochs) == (120, 16, 2)
     assert claims.path == tmp_path / "small" / "claims" / "alignment.json"

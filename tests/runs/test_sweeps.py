@@ -30,9 +30,8 @@ def runs_of(name, profile):
     """Return what determines the runs of an experiment at a profile: (settings, condition, seed)."""
     chosen = EXPERIMENTS[name]
     settings = chosen.settings_of(profile)
-    seeds = profile.n_seeds if chosen.tier == "main" else profile.n_grid_seeds
     conditions = chosen.conditions_of(settings, full=profile.full_grid).values()
-    return {(settings, condition, seed) for condition in conditions for seed in range(seeds)}
+    return {(settings, condition, seed) for condition in conditions for seed in range(profile.tiers[chosen.tier])}
 
 
 @at_each_profile
