@@ -21,7 +21,7 @@ from tests.sources import ROOT, copy_of_sources, makefile_flags
 
 CHAPTERS = ("01_phenomenon", "09_verdicts")
 PAGES = ("departures", "explorer", "method", "paper", "reproduce")  # which the chapters refer to
-SIZE = {"n_seeds": 2, "n_grid_seeds": 2, "n_images": 192, "batch_size": 64, "epochs": 2, "full_grid": False}
+SIZE = {"n_seeds": 3, "n_grid_seeds": 2, "n_images": 192, "batch_size": 64, "epochs": 2, "full_grid": False}
 PATIENCE = 900  # seconds; a loaded machine needs some
 
 
