@@ -91,6 +91,7 @@ rule runs:
     log: LOG + "/runs/{name}-{first}-{stop}.log"
     wildcard_constraints: name="[a-z0-9_+]+"
     threads: half
+    priority: 1  # before chapters, which are short: the longest of the runs must not be begun last
     resources: mem_mb=4000, runtime=240
     shell: "(python -m sublim_utils run {wildcards.name} {output} --profile " + PROFILE
            + " --seeds {wildcards.first}:{wildcards.stop}"
