@@ -31,10 +31,11 @@ SNAKEMAKE := $(PY) -m snakemake --cores all --logger rich --show-failed-logs --n
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -q
 
 # The first chapter and the primary tests before all others: they can be read while the rest is computed.
-FIRST := _build/$(PROFILE)/first/_build/html/index.html
+# A smoke run's whole book is there as soon.
+FIRST := $(if $(filter smoke,$(PROFILE)),,--prioritize _build/$(PROFILE)/first/_build/html/index.html)
 
 book: setup
-	$(SNAKEMAKE) profile=$(PROFILE) --prioritize $(FIRST)
+	$(SNAKEMAKE) profile=$(PROFILE) $(FIRST)
 
 paper: setup # from the recorded runs, into _build/paper/_build/html; TRAIN=yes, or experiments' names, trains what is missing
 	$(SNAKEMAKE) profile=paper train=$(TRAIN)
@@ -67,7 +68,7 @@ test-environment: setup # the user's settings, homes, dates and browsers must no
 test-trial: setup # twenty seeds of the page that runs in the browser beside the package's own; needs Chromium and npm
 	$(PY) -m pytest -rs -s tests/trial
 
-test-mutants: setup # hours: seeds faults one at a time, and says whether the notebooks and the unit tests notice
+test-mutants: setup # half an hour: seeds faults one at a time, and says whether the notebooks and the unit tests notice
 	$(PY) -m tests.mutants
 
 setup: # does nothing where .venv is this folder's, whole, and as the lock says
