@@ -1,6 +1,6 @@
 """Seed each fault in a copy of the sources; say whether the notebooks alone and the unit tests alone notice it.
 
-``python -m tests.mutants [NAME ...]``; half an hour for all, one fault at a time. Without a fault both must pass, or nothing
+``python -m tests.mutants [NAME ...]``; half an hour for all. Without a fault both must pass, or nothing
 that is said of the faults counts; that is tried first.
 """
 
