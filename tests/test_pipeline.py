@@ -102,7 +102,13 @@ def test_the_first_pages_ask_for_the_first_chapter_and_the_primary_students_only
         "first": 1,
         "total": early["total"],
     }
-    assert "--prioritize $(FIRST)" in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize(("profile", "asks"), [("laptop", True), ("smoke", False)])
+def test_the_first_pages_come_first_where_there_are_some(profile: str, asks: bool) -> None:
+    command = ["make", "-n", "-o", "setup", "book", f"PROFILE={profile}"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert (f"--prioritize _build/{profile}/first/_build/html/index.html" in said) == asks
 
 
 def test_no_chapter_imports_a_pages_tool() -> None:
