@@ -51,7 +51,7 @@ def _students(lab: Lab, primary: xr.Dataset) -> Iterator[tuple[str, str, dict[st
     beside = lab.experiment("hidden_trait")
     untrained = primary.sel(condition="student (aux)").isel(eval=0)
     yield "untrained", "reference", {name: untrained[of] for name, (of, _, _) in SEEN.items()}
-    teachers = lab.teachers(lab.profile.settings(), lab.seeds("main"))
+    teachers = lab.teachers(lab.profile.settings(), primary["seed"].values)
     yield "teacher", "teacher", {"raw": teachers["accuracy"].isel(epoch=-1)}
     for condition, label in ROWS.items():
         runs = primary if condition in primary["condition"] else beside

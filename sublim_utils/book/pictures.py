@@ -68,6 +68,7 @@ def looked_at(
 
 def over_training(lab: Lab) -> xr.Dataset:
     """Return `first_layer` of the phenomenon's students, at each evaluation of the first seed's training."""
-    settings, conditions = EXPERIMENTS["phenomenon"].at(lab.profile)
-    seed = lab.seeds("main")[0]
-    return lab.ask(looked_at, [seed], settings=settings, conditions=conditions).isel(seed=0)
+    phenomenon = EXPERIMENTS["phenomenon"]
+    settings, conditions = phenomenon.at(lab.profile)
+    first = phenomenon.seeds(lab.profile)[:1]
+    return lab.ask(looked_at, list(first), settings=settings, conditions=conditions).isel(seed=0)

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sublim_utils.analysis.stats import share_interval
+from sublim_utils.book.report import table
+from sublim_utils.engine.files import write_atomically
 from tests.mutants.__main__ import fails
 from tests.mutants.faults import scratch
 from tests.sources import ROOT
@@ -189,21 +191,21 @@ def recorded(folder: Path = MEASURED) -> dict[str, Fate]:
 def write(fates: Iterable[Fate], folder: Path = MEASURED) -> None:
     """Write record and report."""
     fates = list(fates)
-    (folder / RECORD).write_text(json.dumps([asdict(f) for f in fates], indent=1) + "\n", encoding="utf-8")
-    (folder / REPORT).write_text(report(fates), encoding="utf-8")
+    write_atomically(folder / RECORD, (json.dumps([asdict(f) for f in fates], indent=1) + "\n").encode())
+    write_atomically(folder / REPORT, report(fates).encode())
 
 
 def report(fates: Iterable[Fate]) -> str:
     """Return the share that was noticed at first, with its exact interval, and what is to be said of the others."""
     fates = list(fates)
     noticed = share_interval([not f.lived for f in fates])
-    now = sum(not f.lives for f in fates), sum(bool(f.why) for f in fates)
-    rows = [f"| {f.mutant.replace('|', chr(92) + '|')} | {f.answer} |" for f in fates if f.lived]
+    by_now, equivalent = sum(not f.lives for f in fates), sum(bool(f.why) for f in fates)
+    rows = [(f.mutant, f.answer) for f in fates if f.lived]
     head = (
         f"Of {len(fates)} mutants the unit tests noticed {noticed.numbers('.3f')} when each was first tried "
-        f"(interval: exact binomial). Now they notice {now[0]}; {now[1]} are equivalent."
+        f"(interval: exact binomial). Now they notice {by_now}; {equivalent} are equivalent."
     )
-    return "\n".join([head, "", *(["| mutant that lived | now |", "| --- | --- |", *rows, ""] if rows else [])])
+    return f"{head}\n" + (f"\n{table(('mutant that lived', 'now'), rows)}\n" if rows else "")
 
 
 def main() -> int:
@@ -212,20 +214,21 @@ def main() -> int:
     parser.add_argument("n", type=int)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    known, fates = recorded(), []
-    with tempfile.TemporaryDirectory() as name:
-        folder = scratch(Path(name))
+    known, fates = recorded(), {}
+    with tempfile.TemporaryDirectory() as copy:
+        folder = scratch(Path(copy))
         if failing := fails(folder, *ROOMS):
             sys.stderr.write(f"without a mutant {failing} fails: nothing is said of mutants\n")
             return 1
         for one in islice(sample(arguments.seed), arguments.n):
-            fates.append(fate(folder, one, known.get(one.described())))
-            sys.stdout.write(f"{len(fates)}: {'LIVES' if fates[-1].lives else 'noticed'}: {one.described()}\n")
+            name = one.described()
+            fates[name] = fate(folder, one, known.get(name))
+            sys.stdout.write(f"{len(fates)}: {'LIVES' if fates[name].lives else 'noticed'}: {name}\n")
             sys.stdout.flush()
-            write({**known, **{f.mutant: f for f in fates}}.values())
-    write(fates)
-    sys.stdout.write(report(fates))
-    return int(not all(f.is_settled for f in fates))
+            write({**known, **fates}.values())
+    write(fates.values())
+    sys.stdout.write(report(fates.values()))
+    return int(not all(f.is_settled for f in fates.values()))
 
 
 if __name__ == "__main__":
